@@ -1,0 +1,258 @@
+"""The parts of a configuration at work, and the move to the next one.
+
+A new configuration is built whole before anything of the old one is touched. What is the same goes
+on undisturbed: no login, no read, no notification. What a secret's former place has given lives on
+until its consumers have moved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from random import random
+
+from agent.app.plan import demands, difference, headrooms, is_same_place
+from agent.config.model import Configuration
+from agent.core.clock import Clock
+from agent.core.errors import AgentError
+from agent.core.events import Emit, Reloaded
+from agent.core.file_changes import FileChanges
+from agent.delivery.bundle import Bundle
+from agent.delivery.content import load_content
+from agent.ledger import Ledger
+from agent.stores import open_store
+from agent.stores.base import Store
+from agent.watcher import Watcher
+
+
+class Composition:
+    """Stores, watchers and bundles by name, each with its task in one TaskGroup."""
+
+    def __init__(
+        self,
+        group: asyncio.TaskGroup,
+        *,
+        clock: Clock,
+        emit: Emit,
+        changes: FileChanges,
+        environment: Mapping[str, str],
+    ) -> None:
+        self.configuration = Configuration()
+        self.ledger = Ledger(clock)
+        self.stores: dict[str, Store] = {}
+        self.watchers: dict[str, Watcher] = {}
+        self.bundles: dict[str, Bundle] = {}
+        self.on_generation: Callable[[], None] = lambda: None
+        self._group = group
+        self._clock, self._emit = clock, emit
+        self._changes, self._environment = changes, environment
+        self._tasks: dict[object, asyncio.Task[None]] = {}
+        self._leaving: dict[Watcher, asyncio.Task[None]] = {}
+
+    # --- from one configuration to the next ---------------------------------------------------
+
+    async def apply(self, new: Configuration) -> Reloaded:
+        """Put a configuration to work; an AgentError means that nothing has changed."""
+        old = self.configuration
+        stores = difference(old.stores, new.stores)
+        bundles = difference(old.bundles, new.bundles)
+        fresh_stores = await self._open(new, stores.added | stores.changed)
+        try:
+            fresh_bundles = {
+                name: self._bundle(name, new) for name in bundles.added | bundles.changed
+            }
+        except AgentError:
+            await _close_all(fresh_stores.values(), is_final=False)
+            raise
+        headroom = headrooms(new, await asyncio.to_thread(_uses, new))
+        self.configuration = new
+
+        former_stores = [self.stores.pop(name) for name in stores.changed | stores.removed]
+        for name, store in fresh_stores.items():
+            self.stores[name] = store
+            self._start(store, f"store {name}")
+        await self._move_watchers(new, headroom)
+        await self._move_bundles(fresh_bundles, bundles.changed | bundles.removed)
+        for store in former_stores:
+            self._group.create_task(self._leave(store), name=f"store {store.name}: leaving")
+        return self._told(old, new)
+
+    async def _open(self, new: Configuration, names: Iterable[str]) -> dict[str, Store]:
+        asked = demands(new)
+        opened: dict[str, Store] = {}
+        try:
+            for name in names:
+                opened[name] = await open_store(
+                    name,
+                    new.stores[name],
+                    demand=asked[name],
+                    clock=self._clock,
+                    changes=self._changes,
+                    emit=self._emit,
+                )
+        except AgentError:
+            await _close_all(opened.values(), is_final=False)
+            raise
+        return opened
+
+    def _bundle(self, name: str, new: Configuration) -> Bundle:
+        return Bundle(
+            name,
+            new.bundles[name],
+            self.ledger,
+            clock=self._clock,
+            emit=self._emit,
+            changes=self._changes,
+            environment=self._environment,
+            on_generation=self._generation_changed,
+        )
+
+    async def _move_watchers(self, new: Configuration, headroom: Mapping[str, float]) -> None:
+        for name, watcher in list(self.watchers.items()):
+            spec = new.secrets.get(name)
+            store = None if spec is None else self.stores.get(spec.store)
+            if spec and watcher.store is store and is_same_place(watcher.spec, spec):
+                watcher.update(spec, headroom[name])
+            else:
+                await self._stop(watcher)
+                del self.watchers[name]
+                self._let_go(watcher)
+                if spec is None:
+                    self.ledger.remove(name)
+        for name in new.secrets.keys() - self.watchers.keys():
+            spec = new.secrets[name]
+            watcher = Watcher(
+                name,
+                spec,
+                self.stores[spec.store],
+                self.ledger,
+                clock=self._clock,
+                emit=self._emit,
+                headroom=headroom[name],
+                draw=random(),  # noqa: S311  # a lot, not a secret
+            )
+            self.watchers[name] = watcher
+            self._start(watcher, f"secret {name}")
+
+    def _let_go(self, watcher: Watcher) -> None:
+        leaving = self._group.create_task(watcher.leave(), name=f"secret {watcher.name}: leaving")
+        self._leaving[watcher] = leaving
+        leaving.add_done_callback(lambda _: self._leaving.pop(watcher, None))
+
+    async def _move_bundles(self, fresh: Mapping[str, Bundle], gone: Iterable[str]) -> None:
+        for name in gone:
+            bundle = self.bundles.pop(name)
+            await self._stop(bundle)
+            if name in fresh:
+                fresh[name].take_over(bundle)
+            else:
+                bundle.leave()
+        for name, bundle in fresh.items():
+            self.bundles[name] = bundle
+            self._start(bundle, f"bundle {name}")
+
+    async def _leave(self, store: Store) -> None:
+        """Close a former store once nobody uses anything of it."""
+        pending = [task for watcher, task in self._leaving.items() if watcher.store is store]
+        if pending:
+            await asyncio.wait(pending)
+        await store.close()
+        await self._stop(store)
+
+    def _told(self, old: Configuration, new: Configuration) -> Reloaded:
+        sections = [
+            (f"{kind} ", difference(getattr(old, section), getattr(new, section)))
+            for kind, section in (
+                ("store", "stores"),
+                ("secret", "secrets"),
+                ("bundle", "bundles"),
+            )
+        ]
+        return Reloaded(
+            added=sorted(kind + name for kind, each in sections for name in each.added),
+            changed=sorted(kind + name for kind, each in sections for name in each.changed),
+            removed=sorted(kind + name for kind, each in sections for name in each.removed),
+        )
+
+    # --- what has been published --------------------------------------------------------------
+
+    async def published(self) -> None:
+        """Return once every bundle has been published."""
+        for bundle in list(self.bundles.values()):
+            await self._clock.wait(bundle.published)
+
+    def current(self) -> dict[str, int]:
+        """The generations of the bundles that notify nobody: their app is the child, if any."""
+        return {bundle.name: bundle.generation for bundle in self._silent()}
+
+    def revisions(self) -> dict[str, frozenset[int]]:
+        """The revisions of secrets that those are made of."""
+        held: dict[str, set[int]] = {}
+        for bundle in self._silent():
+            for name, revision in bundle.revisions.items():
+                held.setdefault(name, set()).add(revision)
+        return {name: frozenset(revisions) for name, revisions in held.items()}
+
+    def _silent(self) -> list[Bundle]:
+        return [bundle for bundle in self.bundles.values() if not bundle.spec.notify]
+
+    def _generation_changed(self) -> None:
+        self.on_generation()
+
+    # --- the end ------------------------------------------------------------------------------
+
+    async def wind_up(self, *, is_final: bool) -> None:
+        """Stop everything in reverse order; `is_final`: give leases and tokens back."""
+        for bundle in self.bundles.values():
+            await self._stop(bundle)
+            if is_final and bundle.spec.remove_on_exit:
+                await bundle.remove()
+        for watcher in self.watchers.values():
+            await self._stop(watcher)
+        leaving = dict(self._leaving)
+        for task in leaving.values():
+            await _cancelled(task)
+        if is_final:
+            async with asyncio.TaskGroup() as group:
+                for watcher in [*self.watchers.values(), *leaving]:
+                    group.create_task(watcher.give_up(), name=f"secret {watcher.name}: giving up")
+        for store in self.stores.values():
+            await store.close(is_final=is_final)
+            await self._stop(store)
+
+    # --- tasks --------------------------------------------------------------------------------
+
+    def _start(self, part: Store | Watcher | Bundle, name: str) -> None:
+        self._tasks[part] = self._group.create_task(forever(part.run, name), name=name)
+
+    async def _stop(self, part: object) -> None:
+        task = self._tasks.pop(part, None)
+        if task is not None:
+            await _cancelled(task)
+
+
+async def forever(run: Callable[[], Awaitable[None]], name: str) -> None:
+    """Run what never returns; if it does, that is a bug and is said."""
+    await run()
+    raise RuntimeError(f"{name} came to an end by itself")
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def _close_all(stores: Iterable[Store], *, is_final: bool) -> None:
+    for store in stores:
+        await store.close(is_final=is_final)
+
+
+def _uses(configuration: Configuration) -> dict[str, frozenset[str]]:
+    """The secrets of each bundle; all of them where a template can't be read just now."""
+    uses: dict[str, frozenset[str]] = {}
+    for name, spec in configuration.bundles.items():
+        try:
+            uses[name] = load_content(name, spec).secrets
+        except AgentError:
+            uses[name] = frozenset(configuration.secrets)
+    return uses

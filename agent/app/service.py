@@ -1,0 +1,233 @@
+"""A long-running command from its first breath to an orderly end.
+
+SIGTERM and SIGINT end it in reverse order within the grace period; a second one ends it at once.
+SIGHUP, or a changed configuration file, moves it to the new configuration; a bad one changes
+nothing and is said. With a child (`leasehold run`) the agent lives as long as the child does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from agent import __version__
+from agent.app.composition import Composition, forever
+from agent.app.listeners import Listeners
+from agent.config.load import Loaded
+from agent.config.model import Process
+from agent.core.clock import Clock
+from agent.core.errors import EXIT_DONE, AgentError, ConfigurationError
+from agent.core.events import (
+    Advice,
+    Ready,
+    Reloading,
+    ReloadRefused,
+    Started,
+    Stopping,
+    duration,
+)
+from agent.delivery.reaper import reaping_orphans
+from agent.delivery.supervision import Supervision
+from agent.file_watch import FileWatch
+
+Load = Callable[[], Loaded]
+
+FORWARDED = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT, signal.SIGWINCH, signal.SIGCONT)
+"""What `run` passes on to the child as it is."""
+
+
+class Service:
+    """One run of `agent` (without a command) or `run` (with one)."""
+
+    def __init__(
+        self,
+        load: Load,
+        *,
+        clock: Clock,
+        command: Sequence[str] | None = None,
+        is_parent: bool = False,
+    ) -> None:
+        """`load` reads the configuration anew; `command` wins over the configuration's own."""
+        self._load, self._clock = load, clock
+        self._command, self._is_parent = command, is_parent
+        self._ended = asyncio.Event()
+        self._reload = asyncio.Event()
+        self._reason, self._signal = "the child has ended", 0
+        self._supervision: Supervision | None = None
+        self._wants_new_child = False
+
+    async def run(self, advice: Sequence[str] = ()) -> int:
+        """The exit code. Raises ConfigurationError for a configuration that can't be started."""
+        loaded = await asyncio.to_thread(self._load)
+        self._listeners = Listeners(loaded.configuration, self._clock)
+        self._files = FileWatch(self._clock, self._listeners)
+        async with asyncio.TaskGroup() as group:
+            self._composition = Composition(
+                group,
+                clock=self._clock,
+                emit=self._listeners,
+                changes=self._files,
+                environment=os.environ,
+            )
+            self._listeners.follow(self._composition)
+            with self._signals():
+                tasks: list[asyncio.Task[Any]] = []
+                try:
+                    code = await self._live(group, tasks, loaded, advice)
+                finally:
+                    await self._wind_up()
+                    for task in reversed(tasks):
+                        task.cancel()
+        return code
+
+    async def _live(
+        self,
+        group: asyncio.TaskGroup,
+        tasks: list[asyncio.Task[Any]],
+        loaded: Loaded,
+        advice: Sequence[str],
+    ) -> int:
+        def start(run: Callable[[], Awaitable[None]], name: str) -> None:
+            tasks.append(group.create_task(forever(run, name), name=name))
+
+        configuration = loaded.configuration
+        self._listeners(
+            Started(
+                version=__version__,
+                secrets=len(configuration.secrets),
+                bundles=len(configuration.bundles),
+            )
+        )
+        for text in [*advice, *loaded.warnings]:
+            self._listeners(Advice(subject="leasehold", text=text))
+        start(self._files.run, "file watch")
+        start(self._listeners.run, "telemetry")
+        await self._composition.apply(configuration)
+        start(lambda: self._follow_configuration(loaded.files), "configuration")
+        tasks.append(group.create_task(self._say_ready(), name="readiness"))
+        if not self._is_parent:
+            await self._clock.wait(self._ended)
+            return EXIT_DONE
+        supervising = group.create_task(self._supervise(), name="process")
+        tasks += [supervising, group.create_task(self._end_child(supervising), name="process: end")]
+        await asyncio.wait([supervising])
+        return 128 + self._signal if supervising.cancelled() else supervising.result()
+
+    async def _say_ready(self) -> None:
+        started_at = self._clock.now()
+        await self._composition.published()
+        self._listeners(Ready(seconds=self._clock.now() - started_at))
+
+    # --- a new configuration ------------------------------------------------------------------
+
+    async def _follow_configuration(self, files: tuple[Path, ...]) -> None:
+        while True:
+            with self._files.watch(*files) as self._reload:
+                await self._clock.wait(self._reload)
+                files = await self._move_on(files)
+
+    async def _move_on(self, files: tuple[Path, ...]) -> tuple[Path, ...]:
+        """Load the configuration and put it to work, if it is good; the files it came from."""
+        self._listeners(Reloading())
+        try:
+            loaded = await asyncio.to_thread(self._load)
+            process = self._composition.configuration.process
+            told = await self._composition.apply(loaded.configuration)
+        except ConfigurationError as error:
+            self._listeners(ReloadRefused(problems=error.problems))
+            return files
+        except AgentError as error:
+            self._listeners(ReloadRefused(problems=[str(error)]))
+            return files
+        self._listeners.reconfigured(loaded.configuration)
+        self._listeners(told)
+        if self._supervision is not None and loaded.configuration.process != process:
+            self._wants_new_child = True
+            await self._supervision.child.stop("its configuration has changed")
+        return loaded.files
+
+    # --- the child ----------------------------------------------------------------------------
+
+    async def _supervise(self) -> int:
+        """Run the child until it ends for good; its exit code."""
+        with reaping_orphans():
+            while True:
+                self._wants_new_child = False
+                supervision = self._supervision = self._new_supervision()
+                self._composition.on_generation = supervision.look_again
+                code = await supervision.run()
+                if not self._wants_new_child or self._ended.is_set():
+                    return code
+
+    async def _end_child(self, supervising: asyncio.Task[int]) -> None:
+        """Once we are asked to end: stop the child, or wait no longer for its secrets."""
+        await self._clock.wait(self._ended)
+        if self._supervision is not None and self._supervision.child.is_running:
+            await self._supervision.child.stop(self._reason)
+        else:
+            supervising.cancel()
+
+    def _new_supervision(self) -> Supervision:
+        spec = self._composition.configuration.process or Process()
+        command = self._command or spec.command
+        return Supervision(
+            spec,
+            command,
+            self._composition.ledger,
+            self._composition,
+            clock=self._clock,
+            emit=self._listeners,
+            environment=os.environ,
+            withhold=(),
+        )
+
+    # --- signals and the end ------------------------------------------------------------------
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        handlers: dict[signal.Signals, Callable[[], None]] = {
+            signal.SIGTERM: lambda: self._asked_to_end(signal.SIGTERM),
+            signal.SIGINT: lambda: self._asked_to_end(signal.SIGINT),
+            signal.SIGHUP: lambda: self._reload.set(),
+        }
+        if self._is_parent:
+            handlers |= {each: partial(self._forward, each) for each in FORWARDED}
+        for number, handler in handlers.items():
+            loop.add_signal_handler(number, handler)
+        try:
+            yield
+        finally:
+            for number in handlers:
+                loop.remove_signal_handler(number)
+
+    def _forward(self, number: int) -> None:
+        if self._supervision is not None:
+            self._supervision.child.forward(number)
+
+    def _asked_to_end(self, number: signal.Signals) -> None:
+        """The first time in order; the second time at once."""
+        if self._ended.is_set():
+            if self._supervision is not None:
+                self._supervision.child.kill("asked to end twice")
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self._reason, self._signal = f"{number.name} received", number
+        self._ended.set()
+
+    async def _wind_up(self) -> None:
+        """Consumers first, then leases, then tokens, within the grace period."""
+        self._listeners(Stopping(reason=self._reason))
+        grace = self._composition.configuration.shutdown_timeout
+        try:
+            async with asyncio.timeout(grace):
+                await self._composition.wind_up(is_final=True)
+        except TimeoutError:
+            text = f"not everything was given back within {duration(grace)}; it ends by itself"
+            self._listeners(Advice(subject="leasehold", text=text))

@@ -1,0 +1,103 @@
+"""The commands, one module each, imported when they are called.
+
+Each module has a click command named `command`. Errors of the agent end a command with one line on
+standard error and the exit code of `core.errors`.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from agent.core.errors import EXIT_USAGE, AgentError, ConfigurationError, exit_code
+
+COMMANDS = {
+    "agent": "keep secrets fresh in files until told to end",
+    "run": "the same, as the parent of the app",
+    "once": "render everything once and end",
+    "check": "report every problem of a configuration",
+    "local": "the local encrypted store",
+    "schema": "print the JSON Schema of the configuration",
+    "version": "print the version",
+}
+
+
+class LazyGroup(click.Group):
+    """Knows its commands by name, and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"agent.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def leasehold() -> None:
+    """Gets secrets out of a vault and into a process, keeps them fresh, takes them away again.
+
+    \b
+    Example: leasehold check -c leasehold.yaml
+             leasehold agent -c leasehold.yaml
+    """
+
+
+def main() -> NoReturn:
+    """The console script."""
+    try:
+        sys.exit(_invoke())
+    except BaseExceptionGroup as group:
+        _report_group(group)
+    except AgentError as error:
+        sys.exit(_reported(error))
+
+
+def _invoke() -> Any:
+    try:
+        return leasehold.main(standalone_mode=False)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USAGE
+
+
+def _report_group(group: BaseExceptionGroup[BaseException]) -> NoReturn:
+    """The errors of the tasks that ended the agent; a bug keeps its traceback."""
+    own, rest = group.split(AgentError)
+    if rest is not None:
+        raise group
+    assert own is not None  # noqa: S101
+    for error in _leaves(own):
+        _reported(error)
+    sys.exit(exit_code(group))
+
+
+def _leaves(group: BaseExceptionGroup[AgentError]) -> list[AgentError]:
+    leaves: list[AgentError] = []
+    for error in group.exceptions:
+        leaves += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return leaves
+
+
+def _reported(error: AgentError) -> int:
+    if isinstance(error, ConfigurationError):
+        count = len(error.problems)
+        click.echo("\n".join(error.problems), err=True)
+        click.echo(f"leasehold: {count} problem{'s' * (count != 1)} in the configuration", err=True)
+    else:
+        click.echo(f"leasehold: {error}", err=True)
+    return exit_code(error)

@@ -1,0 +1,28 @@
+"""`leasehold agent`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from agent.cli.options import config_option, loader, run_loop
+
+
+@click.command()
+@config_option
+def command(config: tuple[Path, ...]) -> None:
+    """Keep the secrets of the configuration fresh in their files, until told to end.
+
+    SIGTERM ends it in order, SIGHUP (or a change of the file) reloads the configuration.
+
+    \b
+    Example: leasehold agent -c /etc/leasehold/leasehold.yaml
+    """
+    from agent.app.service import Service
+    from agent.core.clock import SystemClock
+    from agent.hardening import harden
+
+    service = Service(loader(config), clock=SystemClock())
+    sys.exit(run_loop(service.run(harden())))

@@ -1,0 +1,43 @@
+"""Options that commands share, and how a long-running command is started."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from agent.config.load import Loaded, load
+from agent.rendering.templates import check_template
+
+T = TypeVar("T")
+
+config_option = click.option(
+    "-c",
+    "--config",
+    "config",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    required=True,
+    help="A configuration file, or a folder of *.yaml; several are merged in order.",
+)
+
+
+def loader(paths: tuple[Path, ...], *, on_this_host: bool = False) -> Callable[[], Loaded]:
+    """A function that reads the configuration anew each time it is called."""
+    return lambda: load(paths, check_template=check_template, on_this_host=on_this_host)
+
+
+def run_loop(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on uvloop where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        factory = None
+    else:
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory, debug=sys.flags.dev_mode) as runner:
+        return runner.run(main)

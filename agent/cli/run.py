@@ -1,0 +1,27 @@
+"""`leasehold run`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from agent.cli.options import config_option, loader, run_loop
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@config_option
+@click.argument("child", nargs=-1, type=click.UNPROCESSED)
+def command(config: tuple[Path, ...], child: tuple[str, ...]) -> None:
+    """Start the app with its secrets, keep them fresh, and end with the app's exit code.
+
+    \b
+    Example: leasehold run -c leasehold.yaml -- /usr/bin/app --serve
+    """
+    from agent.app.service import Service
+    from agent.core.clock import SystemClock
+    from agent.hardening import harden
+
+    service = Service(loader(config), clock=SystemClock(), command=child, is_parent=True)
+    sys.exit(run_loop(service.run(harden())))

@@ -1,0 +1,105 @@
+"""The words that the model is written in: the base of sections, kinds of scalars, annotations.
+
+A `Kind` says what a scalar means beyond its Python type. `scalars.py` has a reader for each; the
+schema takes its `pattern`, the reference its `hint`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import msgspec
+from msgspec import Meta
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The base of all sections: immutable, compared by value, unknown keys refused.
+
+    `exactly_one`: of each group of keys one must be there, and no second one. `not_yet`: keys of
+    the contract that this version can't do.
+    """
+
+    exactly_one: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    not_yet: ClassVar[tuple[str, ...]] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """A scalar's meaning. `pattern` is a whole regular expression, `hint` what a reader is told."""
+
+    name: str
+    hint: str
+    pattern: str = ""
+
+    def __repr__(self) -> str:
+        return f"Kind({self.name!r})"
+
+
+@dataclass(frozen=True)
+class NotYet:
+    """On a union: its tags or keys that belong to the contract and can't be had yet."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Short:
+    """On a union: a bare text stands for the mapping that has it under `key`."""
+
+    key: str
+
+
+def described(text: str) -> Meta:
+    """A field's description, for the schema and the reference."""
+    return Meta(description=text)
+
+
+NAME_PATTERN = "[A-Za-z][A-Za-z0-9_-]*"
+_NUMBER = "[0-9]+(?:\\.[0-9]+)?"
+_UNITS = ("d", "h", "m(?!s)", "s", "ms")
+DURATION_PATTERN = "(?=.)" + "".join(f"(?:({_NUMBER}){unit})?" for unit in _UNITS)
+
+DURATION = Kind("duration", "duration", f"{_NUMBER}|{DURATION_PATTERN}")
+MODE = Kind("mode", "file mode", "(?:0o?)?[0-7]{3}")
+NAME = Kind("name", "name", NAME_PATTERN)
+SECRET_NAME = Kind("secret name", "name", NAME_PATTERN)
+"""The name that a secret is given: templates use it, so their own words are refused."""
+SECRET = Kind("secret", "name of a secret", NAME_PATTERN)
+STORE = Kind("store", "name of a store", NAME_PATTERN)
+CREDENTIAL = Kind("credential", "`${NAME}`", r"\$\{[A-Za-z_][A-Za-z0-9_]*(?::-)?\}")
+"""Text that must come from the environment (`${NAME}`), never stand in the file."""
+TEMPLATE = Kind("template", "template")
+FILE = Kind("file", "file")
+"""A file that is read and is there on the host that the agent runs on."""
+TEMPLATE_FILE = Kind("template file", "file")
+USER = Kind("user", "user")
+GROUP = Kind("group", "group")
+SIGNAL = Kind("signal", "signal", "(?:SIG)?[A-Z][A-Z0-9+-]*")
+URL = Kind("url", "URL", "https?://.+|http\\+unix:/.+")
+STORE_ADDRESS = Kind("store address", "URL", "https?://.+|unix:/.+")
+HOST_PORT = Kind("address", "HOST:PORT", ".+:[0-9]+")
+_NO_DOTS = r"(?!\.\.)(?!(?:.*/)?\.{1,2}(?:/|$))"
+FILE_NAME = Kind("file name", "relative path", _NO_DOTS + "[^/]+(?:/[^/]+)*")
+VARIABLE = Kind("variable", "name of a variable", "[A-Za-z_][A-Za-z0-9_]*")
+
+Seconds = Annotated[float, DURATION]
+Mode = Annotated[int, MODE]
+Name = Annotated[str, NAME]
+SecretName = Annotated[str, SECRET_NAME]
+SecretReference = Annotated[str, SECRET]
+StoreReference = Annotated[str, STORE]
+Credential = Annotated[str, CREDENTIAL]
+TemplateText = Annotated[str, TEMPLATE]
+InputFile = Annotated[Path, FILE]
+TemplatePath = Annotated[Path, TEMPLATE_FILE]
+User = Annotated[str, USER]
+Group = Annotated[str, GROUP]
+Signal = Annotated[str, SIGNAL]
+Url = Annotated[str, URL]
+StoreAddress = Annotated[str, STORE_ADDRESS]
+HostPort = Annotated[str, HOST_PORT]
+FileName = Annotated[str, FILE_NAME]
+Variable = Annotated[str, VARIABLE]
+Port = Annotated[int, Meta(ge=1, le=65535)]

@@ -1,0 +1,96 @@
+"""What a section's keys say of each other, where the model's types can't express it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from agent.config.addresses import store_address
+from agent.config.model import Bundle, Cert, FormatFile, SecretEntry, Tls, VaultStore
+from agent.config.references import References
+from agent.config.report import Unfit, listed, quoted
+from agent.config.tree import Text
+from agent.config.walk import Checks, Reading
+
+ADDRESS_VARIABLES = ("VAULT_ADDR", "BAO_ADDR")
+_ONLY_FOR = {"field": "raw", "keys": "env", "parts": "pem"}
+_OF_ONE_SECRET = ("raw", "pem")
+
+
+class Rules:
+    """The checks by section; `references` knows the other sections' names."""
+
+    def __init__(self, references: References, environment: Mapping[str, str]) -> None:
+        self._references, self._environment = references, environment
+
+    def checks(self) -> Checks:
+        return {
+            VaultStore: self._vault_store,
+            SecretEntry: self._secret,
+            FormatFile: self._format_file,
+            Bundle: self._bundle,
+        }
+
+    def _vault_store(self, store: Reading) -> None:
+        self._find_address(store)
+        address = store.get("address")
+        if address and address.startswith("http:") and not _is_loopback(address):
+            store.warning("http:// to another host shows every secret to the network", "address")
+        tls, auth = store.get("tls"), store.get("auth") if "auth" in store.values else None
+        is_known = "tls" in store.values or "tls" not in store.given
+        if isinstance(auth, Cert) and is_known and isinstance(tls, Tls) and tls.cert_file is None:
+            store.problem("method cert needs the store's tls.cert_file", "auth")
+
+    def _find_address(self, store: Reading) -> None:
+        """Where there is none, the one that the vault's own programs would use."""
+        if "address" in store.given:
+            return
+        for name in ADDRESS_VARIABLES:
+            if self._environment.get(name):
+                shown = Text(store.node.place, self._environment[name], None, f"${{{name}}}", True)
+                try:
+                    store.values["address"] = store_address(shown)
+                except Unfit as unfit:
+                    store.problem(f"address: {unfit}")
+                return
+        given = " and ".join(ADDRESS_VARIABLES)
+        store.problem(f'key "address" is missing, and so are {given} in the environment')
+
+    def _secret(self, secret: Reading) -> None:
+        stores = list(self._references.stores)
+        if "store" not in secret.given:
+            if len(stores) == 1:
+                secret.values["store"] = stores[0]
+            else:
+                why = f"is needed where there are several; permitted: {listed(stores)}"
+                secret.problem(f'key "store" {why}' if stores else "there is no store to read from")
+        if {"version", "data"} <= set(secret.given):
+            secret.problem("version and data exclude each other: a write has no version", "version")
+
+    def _format_file(self, file: Reading) -> None:
+        chosen, secrets = file.values.get("format"), file.values.get("secrets", ())
+        if chosen in _OF_ONE_SECRET and len(secrets) > 1:
+            file.problem(f"format {chosen} takes exactly one secret, not {len(secrets)}", "secrets")
+        for key, only in _ONLY_FOR.items():
+            if chosen is not None and key in file.given and chosen != only:
+                file.problem(f"has a meaning for format {only} only, not for {chosen}", key)
+
+    def _bundle(self, bundle: Reading) -> None:
+        name = str(bundle.path[-1])
+        if "directory" in bundle.values:
+            directory = Path(os.path.normpath(bundle.values["directory"]))
+            place = bundle.node.entries["directory"].place
+            self._references.has_directory(name, directory, place)
+        names = bundle.values.get("files", {})
+        for each in names:
+            steps = each.split("/")
+            folders = {"/".join(steps[:n]) for n in range(1, len(steps))}
+            for folder in folders & names.keys():
+                bundle.problem(f"{quoted(folder)} can't be a file and the folder of {quoted(each)}")
+
+
+def _is_loopback(address: str) -> bool:
+    host = urlsplit(address).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")

@@ -1,0 +1,148 @@
+"""When a value is due: pure functions of a lease, a policy and `now`.
+
+Vocabulary: a *term* is a promise with an end (a lease, a token). It is renewed while it can be; a
+term that can't be, or whose renewal was granted less than the full duration (its maximum is
+near), is replaced while it still lives, early enough for the app to be moved to the new one.
+
+All instants are of `Clock.now()`, all durations seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+FLOOR_SECONDS = 1.0
+"""Nobody asks a store twice for one secret within this time, unless its term is shorter still."""
+
+JITTER = 0.1
+"""A due time is drawn from the last tenth before its fraction: earlier, never later."""
+
+CAPPED_BELOW = 0.98
+"""A renewal granted less than this share of the full duration was cut by a maximum."""
+
+
+class Act(Enum):
+    """What is to be done with a value when it is due."""
+
+    RENEW = "renew"
+    REPLACE = "replace"
+    READ = "read"
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """`act` at the instant `at`."""
+
+    at: float
+    act: Act
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A promise that holds from `began_at` for `lasts` seconds; `full` is the duration first given.
+
+    `began_at` is taken before the request is sent, so that the end is never guessed too late.
+    """
+
+    began_at: float
+    lasts: float
+    is_renewable: bool
+    full: float
+
+    @property
+    def ends_at(self) -> float:
+        return self.began_at + self.lasts
+
+    @property
+    def is_capped(self) -> bool:
+        """The last renewal hit the maximum: another one would give nothing."""
+        return self.lasts < self.full * CAPPED_BELOW
+
+    def renewed(self, began_at: float, lasts: float, is_renewable: bool) -> Term:
+        """The same promise after a renewal."""
+        return replace(self, began_at=began_at, lasts=lasts, is_renewable=is_renewable)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A term of the store on one value. `parent` names what it dies with (Vault: the token)."""
+
+    id: str
+    term: Term
+    parent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How one secret is kept fresh.
+
+    `draw` in [0, 1) is this secret's own lot, so that secrets read together come due apart.
+    `headroom` is the longest that notify and confirm may take.
+    """
+
+    refresh_every: float = 300.0
+    renew_at: float = 0.67
+    headroom: float = 0.0
+    draw: float = 0.0
+
+
+def room(full: float, policy: Policy) -> float:
+    """The time kept free before the end of a term for putting its successor in place.
+
+    What `renew_at` leaves, or the headroom where that is more, but never over half of the term.
+    """
+    return min(max(full * (1 - policy.renew_at), policy.headroom), full / 2)
+
+
+def due(term: Term, policy: Policy) -> Due:
+    """When a term is to be renewed, or replaced where it can't be renewed (any more).
+
+    >>> due(Term(began_at=0, lasts=100, is_renewable=True, full=100), Policy(renew_at=0.7))
+    Due(at=70.0, act=<Act.RENEW: 'renew'>)
+    """
+    act = Act.RENEW if term.is_renewable and not term.is_capped else Act.REPLACE
+    latest = term.ends_at - room(term.full, policy)
+    jitter = JITTER * policy.draw * max(0.0, latest - term.began_at)
+    return Due(max(term.began_at, latest - jitter), act)
+
+
+def due_with_parent(term: Term, policy: Policy, ends_at: float, since: float) -> Due:
+    """When a term whose parent has a successor is to be replaced.
+
+    Spread evenly, by each secret's own lot, over what is left of the parent at `since`, the room
+    before its end excepted; never later than the term would have been due anyway.
+    """
+    window = max(0.0, ends_at - room(min(term.full, ends_at - since), policy) - since)
+    spread = since + window * policy.draw
+    own = due(term, policy)
+    at = min(spread, own.at) if own.act is Act.REPLACE else min(spread, term.ends_at)
+    return Due(at, Act.REPLACE)
+
+
+def due_without_term(
+    read_at: float,
+    policy: Policy,
+    *,
+    read_again_after: float | None = None,
+    expires_at: float | None = None,
+) -> Due:
+    """When a value without a lease is read again.
+
+    `read_again_after` is the store's hint, which wins over `refresh_every`; a value with an end of
+    its own (`expires_at`, a certificate) is replaced by the rule for terms and not read in between.
+    """
+    if expires_at is not None:
+        lasts = max(0.0, expires_at - read_at)
+        return due(Term(began_at=read_at, lasts=lasts, is_renewable=False, full=lasts), policy)
+    if read_again_after is not None:
+        return Due(read_at + read_again_after, Act.READ)
+    return Due(read_at + policy.refresh_every * (1 - JITTER * policy.draw), Act.READ)
+
+
+def not_before(due: Due, asked_at: float | None, lasts: float | None = None) -> Due:
+    """`due`, put off until the floor has passed since the last time the store was asked."""
+    if asked_at is None:
+        return due
+    floor = FLOOR_SECONDS if lasts is None else min(FLOOR_SECONDS, lasts / 2)
+    return replace(due, at=max(due.at, asked_at + floor))

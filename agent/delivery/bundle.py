@@ -1,0 +1,285 @@
+"""A bundle: render ▶ validate ▶ publish ▶ notify ▶ confirm ▶ retire, as one transaction.
+
+Error policy: whatever fails stays in here. A bad template, a failed validation or a full disk reads
+no secret again and withdraws no generation; it is said, backed off from and tried again, at once
+when something changes. Until a new generation is confirmed, the bundle holds the old values' leases
+as well as the new ones'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from agent.config.model import Bundle as BundleSpec
+from agent.core.backoff import Backoff
+from agent.core.clock import Clock, wall_at
+from agent.core.errors import AgentError, ConfirmError, DeliveryError, NotifyError
+from agent.core.events import (
+    Advice,
+    BundleConfirmed,
+    BundleFailed,
+    BundleNotified,
+    BundlePublished,
+    BundleRolledBack,
+    Emit,
+)
+from agent.core.file_changes import FileChanges
+from agent.delivery.announcement import Announcement
+from agent.delivery.confirm import confirmation
+from agent.delivery.content import Content, load_content, template_files
+from agent.delivery.files import Generations, RenderedFile
+from agent.delivery.memory import swap_advice
+from agent.delivery.notify import notifier
+from agent.delivery.ownership import gid_of, uid_of
+from agent.delivery.validate import validate
+from agent.ledger import Entry, Ledger, Subscription
+from agent.rendering.values import Held
+
+T = TypeVar("T")
+
+
+class Bundle:
+    """One bundle's coroutine.
+
+    `published` is set once its files are there. `generation` is the one that its app is known to
+    use, and `revisions` are the secrets' that it was made of.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        spec: BundleSpec,
+        ledger: Ledger,
+        *,
+        clock: Clock,
+        emit: Emit,
+        changes: FileChanges,
+        environment: Mapping[str, str],
+        on_generation: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.name, self.spec = name, spec
+        self.published = asyncio.Event()
+        self.generation = 0
+        self.revisions: dict[str, int] = {}
+        self._on_generation = on_generation
+        self._ledger, self._clock, self._emit = ledger, clock, emit
+        self._changes, self._environment = changes, environment
+        self._consumer = f"bundle {name}"
+        self._backoff = Backoff(first=0.5, ceiling=60.0)
+        self._notifiers = [notifier(each) for each in spec.notify]
+        self._confirmation = None if spec.confirm is None else confirmation(spec.confirm, clock)
+        self._generations: Generations | None = None
+        self._told: tuple[int, set[int]] = (0, set())
+
+    async def run(self) -> None:
+        secrets: frozenset[str] = frozenset()
+        with self._changes.watch(*template_files(self.spec)) as wake:
+            while True:
+                with self._ledger.subscribe(secrets, wake) as subscription:
+                    secrets = await self._follow(subscription, wake)
+
+    async def remove(self) -> None:
+        """Take the files away: `remove_on_exit`, or the bundle has left the configuration."""
+        if self._generations is not None:
+            await _whole(self._generations.remove)
+
+    def take_over(self, former: Bundle) -> None:
+        """Depend on what this bundle's former shape has put into the files, until they change."""
+        self.generation, self.revisions = former.generation, former.revisions
+
+    def leave(self) -> None:
+        """The bundle is no more: it depends on nothing."""
+        self._ledger.release(self._consumer)
+
+    async def _prepared(self) -> Generations:
+        """The bundle's directory, made or taken over, by an object that remembers its numbers."""
+        if self._generations is None:
+            self._generations = await _whole(self._open)
+        return self._generations
+
+    def _open(self) -> Generations:
+        spec = self.spec
+        generations = Generations(
+            self.name,
+            spec.directory,
+            directory_mode=spec.directory_mode,
+            uid=uid_of(spec.owner),
+            gid=gid_of(spec.group),
+            allow_disk=spec.allow_disk,
+        )
+        generations.prepare()
+        if (advice := swap_advice(spec.directory)) is not None:
+            self._emit(Advice(subject=self.name, text=advice))
+        return generations
+
+    async def _follow(self, subscription: Subscription, wake: asyncio.Event) -> frozenset[str]:
+        """Keep the files as the secrets are; return when the templates need other secrets."""
+        while True:
+            wake.clear()
+            retry_at = None
+            try:
+                content = await _whole(load_content, self.name, self.spec)
+                if content.secrets != subscription.names:
+                    return content.secrets
+                if await self._all_usable(subscription, wake):
+                    await self._update(content)
+                    self._backoff.reset()
+            except AgentError as error:
+                retry_at = self._clock.now() + self._failed(error)
+            if await self._clock.wait(wake, retry_at):
+                await self._clock.sleep(self.spec.debounce)
+
+    async def _all_usable(self, subscription: Subscription, wake: asyncio.Event) -> bool:
+        """Wait until every secret has a value; False if something else has changed first."""
+        subscription.take()
+        missing = {name for name in subscription.names if not self._ledger.entry(name).is_usable}
+        while missing:
+            await self._clock.wait(wake)
+            wake.clear()
+            changed = subscription.take()
+            if not changed:
+                wake.set()
+                return False
+            missing -= {name for name in changed if self._ledger.entry(name).is_usable}
+        return True
+
+    def _failed(self, error: AgentError) -> float:
+        step = error.step if isinstance(error, DeliveryError) else "render"
+        pause = self._backoff.delay()
+        self._emit(BundleFailed(bundle=self.name, step=step, reason=str(error), retry_after=pause))
+        return pause
+
+    # --- the transaction ----------------------------------------------------------------------
+
+    async def _update(self, content: Content) -> None:
+        """From the secrets as they are now to an app that is proven to use them."""
+        entries = self._ledger.snapshot(content.secrets)
+        wanted = {name: entry.revision for name, entry in entries.items()}
+        self._hold(self.revisions, wanted)
+        files = content.render(
+            {name: self._as_held(entry) for name, entry in entries.items()}, self._environment
+        )
+        generations = await self._prepared()
+        changed = await _whole(generations.changes, files)
+        if changed:
+            await self._publish(generations, files, changed, sorted(content.secrets))
+        self.published.set()
+        await self._announce(generations)
+        current: int | None = await _whole(generations.current)
+        self.generation, self.revisions = current or 0, wanted
+        self._on_generation()
+        self._hold(wanted)
+
+    def _hold(self, *revisions: Mapping[str, int]) -> None:
+        names = {name for each in revisions for name in each}
+        self._ledger.hold(
+            self._consumer,
+            {name: {each[name] for each in revisions if name in each} for name in names},
+        )
+
+    def _as_held(self, entry: Entry) -> Held:
+        assert entry.reading is not None  # noqa: S101  # `_all_usable` has seen to it
+        expires_at = None if entry.expires_at is None else wall_at(self._clock, entry.expires_at)
+        return Held(entry.reading, expires_at)
+
+    async def _publish(
+        self,
+        generations: Generations,
+        files: Mapping[str, RenderedFile],
+        changed: list[str],
+        secrets: list[str],
+    ) -> None:
+        candidate = await _whole(generations.write, files)
+        try:
+            if self.spec.validate is not None:
+                announcement = self._announcement(candidate.number)
+                await validate(self.spec.validate, candidate.directory, announcement)
+            is_first = await _whole(generations.current) is None
+            if is_first and not self.spec.notify_first:
+                await _whole(generations.mark_announced, candidate.number)
+            await _whole(generations.publish, candidate)
+        except (AgentError, asyncio.CancelledError):
+            await _whole(generations.discard, candidate)
+            raise
+        self._emit(
+            BundlePublished(
+                bundle=self.name,
+                generation=candidate.number,
+                secrets=secrets,
+                changed_files=changed,
+            )
+        )
+
+    async def _announce(self, generations: Generations) -> None:
+        """Tell the app of the current generation, and see that it uses it, unless it knows."""
+        number = await _whole(generations.current)
+        if number is None or number == generations.announced():
+            return
+        if await self._notify(number) and self._confirmation is not None:
+            started_at = self._clock.now()
+            try:
+                await self._confirmation.confirm(self._announcement(number))
+            except ConfirmError as error:
+                await self._roll_back(generations, number, error)
+                raise
+            took = self._clock.now() - started_at
+            self._emit(BundleConfirmed(bundle=self.name, generation=number, seconds=took))
+        await _whole(generations.mark_announced, number)
+
+    async def _notify(self, number: int) -> bool:
+        """Tell everybody who was not told of this generation yet; False if no app runs at all."""
+        if self._told[0] != number:
+            self._told = (number, set())
+        is_anybody_there = not self._notifiers
+        for index, each in enumerate(self._notifiers):
+            if index in self._told[1]:
+                is_anybody_there = True
+                continue
+            started_at = self._clock.now()
+            try:
+                await each.notify(self._announcement(number))
+            except NotifyError as error:
+                if not error.is_absent:
+                    raise
+                continue  # it reads the new generation when it starts
+            is_anybody_there = True
+            self._told[1].add(index)
+            self._emit(
+                BundleNotified(
+                    bundle=self.name,
+                    generation=number,
+                    target=each.target,
+                    seconds=self._clock.now() - started_at,
+                )
+            )
+        return is_anybody_there
+
+    async def _roll_back(self, generations: Generations, number: int, error: ConfirmError) -> None:
+        """Put the generation back that the app was known to work with, and tell it again."""
+        previous = await _whole(generations.previous)
+        if previous is None:
+            return
+        await _whole(generations.restore, previous)
+        self._emit(
+            BundleRolledBack(
+                bundle=self.name, generation=number, restored=previous, reason=str(error)
+            )
+        )
+        await self._notify(previous)
+        if self._confirmation is not None:
+            await self._confirmation.confirm(self._announcement(previous))
+
+    def _announcement(self, number: int) -> Announcement:
+        return Announcement(self.name, self.spec.directory, number)
+
+
+async def _whole(function: Callable[..., T], *arguments: object) -> T:
+    """Run a blocking function in a thread, to its end even if we are cancelled meanwhile."""
+    running = asyncio.get_running_loop().run_in_executor(None, function, *arguments)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise

@@ -1,0 +1,219 @@
+"""The book of what is held now: per secret the current reading, why it is stale, when it is due.
+
+Watchers write, everybody else reads immutable entries or waits for names to change. Consumers
+(bundles, the child process) *hold* revisions: a revision that is neither current nor held by
+anyone is ready to be retired, and its watcher is told so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import Enum
+from itertools import count
+
+from agent.core.clock import Clock
+from agent.core.secret import Reading
+
+OnRelease = Callable[[], None]
+
+
+class State(Enum):
+    """What is known of a secret; `str` is what /status says."""
+
+    WAITING = "waiting"
+    FRESH = "fresh"
+    STALE = "stale"
+    EXPIRED = "expired"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One secret as of now. Instants are of `Clock.now()`; `revision` is new with each change."""
+
+    name: str
+    reading: Reading | None = None
+    revision: int = 0
+    state: State = State.WAITING
+    read_at: float | None = None
+    stale_since: float | None = None
+    reason: str | None = None
+    kind: str | None = None
+    expires_at: float | None = None
+    next_at: float | None = None
+
+    @property
+    def is_usable(self) -> bool:
+        """There is a value, and it has not expired."""
+        return self.reading is not None and self.state is not State.EXPIRED
+
+
+class Subscription:
+    """Collects the names that changed since they were last taken."""
+
+    def __init__(self, names: frozenset[str], event: asyncio.Event) -> None:
+        self.names = names
+        self.event = event
+        self._changed: set[str] = set()
+
+    def add(self, name: str) -> None:
+        """A name that changed."""
+        self._changed.add(name)
+        self.event.set()
+
+    def take(self) -> set[str]:
+        """The names changed since the last call."""
+        changed, self._changed = self._changed, set()
+        return changed
+
+
+class Ledger:
+    """All entries, by name. Lives in one event loop; nothing here waits."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._entries: dict[str, Entry] = {}
+        self._revisions = count(1)
+        self._subscriptions: dict[str, set[Subscription]] = {}
+        self._holds: dict[str, dict[str, frozenset[int]]] = {}
+        self._holders: dict[str, set[str]] = {}
+        self._on_release: dict[str, set[OnRelease]] = {}
+
+    # --- for readers --------------------------------------------------------------------------
+
+    def entry(self, name: str) -> Entry:
+        """The entry; one that waits for its first value if there is none."""
+        return self._entries.get(name) or Entry(name)
+
+    def entries(self) -> list[Entry]:
+        """All entries, by name."""
+        return [self._entries[name] for name in sorted(self._entries)]
+
+    def snapshot(self, names: Iterable[str]) -> dict[str, Entry]:
+        """Entries of one moment."""
+        return {name: self.entry(name) for name in names}
+
+    @contextmanager
+    def subscribe(self, names: Iterable[str], event: asyncio.Event) -> Iterator[Subscription]:
+        """While entered, `event` is set when one of `names` got a new value or lost its own."""
+        subscription = Subscription(frozenset(names), event)
+        for name in subscription.names:
+            self._subscriptions.setdefault(name, set()).add(subscription)
+        try:
+            yield subscription
+        finally:
+            for name in subscription.names:
+                self._subscriptions[name].discard(subscription)
+
+    # --- for consumers ------------------------------------------------------------------------
+
+    def hold(self, consumer: str, revisions: Mapping[str, Iterable[int]]) -> None:
+        """`consumer` depends on these revisions by secret, and no longer on any other."""
+        before = self._holds.get(consumer, {})
+        after = {name: frozenset(numbers) for name, numbers in revisions.items()}
+        self._holds[consumer] = after
+        for name in before.keys() | after.keys():
+            if name in after:
+                self._holders.setdefault(name, set()).add(consumer)
+            else:
+                self._holders[name].discard(consumer)
+            if before.get(name, frozenset()) - after.get(name, frozenset()):
+                self._released(name)
+
+    def release(self, consumer: str) -> None:
+        """`consumer` is no more."""
+        self.hold(consumer, {})
+        del self._holds[consumer]
+
+    # --- for watchers -------------------------------------------------------------------------
+
+    def held(self, name: str) -> frozenset[int]:
+        """The revisions of a secret that consumers hold."""
+        holders = self._holders.get(name, set())
+        return frozenset().union(*(self._holds[each].get(name, frozenset()) for each in holders))
+
+    @contextmanager
+    def on_release(self, name: str, callback: OnRelease) -> Iterator[None]:
+        """While entered, `callback()` is called when a consumer lets go of a revision."""
+        callbacks = self._on_release.setdefault(name, set())
+        callbacks.add(callback)
+        try:
+            yield
+        finally:
+            callbacks.discard(callback)
+
+    def record(self, name: str, reading: Reading, expires_at: float | None) -> bool:
+        """A fresh reading. True if it differs from the one held: only then is anybody told.
+
+        The version alone does not decide: a KV entry that was deleted and made again starts at
+        version 1 again.
+        """
+        old = self.entry(name)
+        is_same = (
+            old.reading is not None
+            and old.state is not State.EXPIRED
+            and old.reading.version == reading.version
+            and old.reading.value == reading.value
+        )
+        self._entries[name] = Entry(
+            name,
+            reading=reading,
+            revision=old.revision if is_same else next(self._revisions),
+            state=State.FRESH,
+            read_at=self._clock.now(),
+            expires_at=expires_at,
+            next_at=old.next_at,
+        )
+        if not is_same:
+            self._tell(name)
+        return not is_same
+
+    def renewed(self, name: str, reading: Reading, expires_at: float | None) -> None:
+        """The same value with a new term."""
+        self._entries[name] = replace(
+            self.entry(name),
+            reading=reading,
+            expires_at=expires_at,
+            state=State.FRESH,
+            stale_since=None,
+            reason=None,
+            kind=None,
+        )
+
+    def stale(self, name: str, reason: str, kind: str) -> None:
+        """No fresh proof could be had; the value, if any, stays."""
+        old = self.entry(name)
+        self._entries[name] = replace(
+            old,
+            state=State.STALE if old.state is State.FRESH else old.state,
+            stale_since=old.stale_since if old.stale_since is not None else self._clock.now(),
+            reason=reason,
+            kind=kind,
+        )
+
+    def expired(self, name: str) -> None:
+        """The value held is no longer worth anything."""
+        self._entries[name] = replace(self.entry(name), state=State.EXPIRED)
+        self._tell(name)
+
+    def next_due(self, name: str, next_at: float | None) -> None:
+        """When the watcher will act next."""
+        self._entries[name] = replace(self.entry(name), next_at=next_at)
+
+    def remove(self, name: str) -> None:
+        """The secret is no longer in the configuration."""
+        self._entries.pop(name, None)
+        self._tell(name)
+
+    def _tell(self, name: str) -> None:
+        for subscription in self._subscriptions.get(name, ()):
+            subscription.add(name)
+
+    def _released(self, name: str) -> None:
+        for callback in tuple(self._on_release.get(name, ())):
+            callback()

@@ -1,0 +1,114 @@
+"""Whether a store can be had, found out once for all of its secrets.
+
+While it can't, nobody sends requests of their own: one probe looks again, by one backoff whose
+ceiling grows with the outage. A probe that succeeds lets requests through; only a request that
+succeeds proves the store well and resets the backoff.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from agent.core.backoff import Backoff
+from agent.core.clock import Clock
+from agent.core.errors import Outage, RateLimited, StoreError
+from agent.core.events import Emit, StoreBack, StoreDown
+
+SHORT_OUTAGE_CEILING = 2.5
+"""Seconds between two looks at most, while an outage is young."""
+
+CEILING_SHARE = 1 / 24
+"""The ceiling's share of the time that the outage has lasted, after that."""
+
+LONGEST_CEILING = 60.0
+
+
+class Availability:
+    """Open: requests are worth sending. Closed: wait for `opened()`."""
+
+    def __init__(
+        self, store: str, clock: Clock, emit: Emit, on_open: Callable[[], None] = lambda: None
+    ) -> None:
+        self._store = store
+        self._on_open = on_open
+        self._clock = clock
+        self._emit = emit
+        self._backoff = Backoff(first=1.0, ceiling=SHORT_OUTAGE_CEILING)
+        self._open = asyncio.Event()
+        self._open.set()
+        self._closed = asyncio.Event()
+        self._succeeded_at = clock.now()
+        self._failing_since: float | None = None
+        self._quiet_until: float | None = None
+        self.reason: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._open.is_set()
+
+    async def opened(self) -> None:
+        """Return once requests are worth sending."""
+        await self._clock.wait(self._open)
+
+    def succeeded(self) -> None:
+        """A request was answered."""
+        now = self._clock.now()
+        self._succeeded_at = now
+        if self._failing_since is not None:
+            self._emit(StoreBack(store=self._store, down_seconds=now - self._failing_since))
+            self._failing_since, self.reason = None, None
+            self._backoff.reset()
+        self._let_through()
+
+    def failed(self, error: Outage, sent_at: float) -> bool:
+        """A request got no answer. True if that closes the store, False if it is about the path.
+
+        A store that has answered others since this request was sent can be had.
+        """
+        is_limited = isinstance(error, RateLimited)
+        if not is_limited and (not error.is_store_wide or self._succeeded_at > sent_at):
+            return False
+        if isinstance(error, RateLimited):
+            self._quiet_until = self._clock.now() + error.retry_after
+        if self._failing_since is None:
+            self._failing_since = self._clock.now()
+            self._emit(StoreDown(store=self._store, reason=error.reason))
+        self.reason = error.reason
+        self._open.clear()
+        self._closed.set()
+        return True
+
+    async def run(self, probe: Callable[[], Awaitable[object]]) -> None:
+        """Look again while closed; never returns. `probe` raises Outage if it gets no answer."""
+        while True:
+            await self._clock.wait(self._closed)
+            await self._clock.sleep(self._pause())
+            if self.is_open:
+                continue
+            try:
+                await probe()
+            except Outage as error:
+                self.reason = error.reason
+                if isinstance(error, RateLimited):
+                    self._quiet_until = self._clock.now() + error.retry_after
+            except StoreError:
+                self._let_through()  # an answer, if not a friendly one
+            else:
+                self._let_through()
+
+    def _pause(self) -> float:
+        now = self._clock.now()
+        lasted = now - (self._failing_since if self._failing_since is not None else now)
+        self._backoff.ceiling = min(
+            LONGEST_CEILING, max(SHORT_OUTAGE_CEILING, lasted * CEILING_SHARE)
+        )
+        quiet = 0.0 if self._quiet_until is None else max(0.0, self._quiet_until - now)
+        self._quiet_until = None
+        return quiet + self._backoff.delay()
+
+    def _let_through(self) -> None:
+        if not self._open.is_set():
+            self._closed.clear()
+            self._open.set()
+            self._on_open()

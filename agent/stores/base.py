@@ -1,0 +1,103 @@
+"""What a watcher knows of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from agent.core.errors import StoreError
+from agent.core.lease import Lease
+from agent.core.secret import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """What is asked of a store; `data` present: a write; `version`: a pinned one."""
+
+    path: str
+    data: Mapping[str, Any] | None = None
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """What the store knows of that on which leases hang (Vault: a token). Instants of `now`.
+
+    `ending_since` is set once there is a successor: its leases are replaced before `ends_at`.
+    """
+
+    is_alive: bool
+    ends_at: float | None = None
+    ending_since: float | None = None
+
+
+class Subscriber(Protocol):
+    """Whoever reckons with a store; both are called from the loop and must not wait."""
+
+    def look_again(self) -> None:
+        """`is_ready` has come true, or `parent()` would answer otherwise than before."""
+
+    def refresh(self) -> None:
+        """Values may have changed at their origin: read them now."""
+
+
+class Store(Protocol):
+    """A place that holds secrets. Every method raises a `StoreError` of `core.errors`.
+
+    The store itself keeps the pace (budget, outage, Retry-After). After an `Outage` that is
+    store-wide, or `NotLoggedIn`, a caller waits for `is_ready`; after others it backs off.
+    """
+
+    name: str
+
+    @property
+    def refusal(self) -> StoreError | None:
+        """Why nobody can log in just now, if so."""
+
+    async def run(self) -> None:
+        """What goes on while the store is in use (log in, renew the token); never returns."""
+
+    @property
+    def is_ready(self) -> bool:
+        """A request is worth sending: the store can be had, and the agent is logged in."""
+
+    async def read(self, request: ReadRequest) -> Reading:
+        """A fresh value."""
+
+    async def renew(self, lease: Lease) -> Lease:
+        """The lease with its new term; Missing, Denied or Invalid if it can't be renewed."""
+
+    async def revoke(self, lease: Lease) -> None:
+        """Give the lease up at its origin."""
+
+    def forget(self, lease: Lease) -> None:
+        """The lease is nobody's any more (revoked, expired, dead): the store need not count it."""
+
+    def parent(self, lease: Lease) -> Parent:
+        """What the lease hangs on, as of now; a store without such a thing answers alive."""
+
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """Tell the subscriber of changes; the answer takes it off again."""
+
+    async def close(self, *, is_final: bool = True) -> None:
+        """Give up what the store holds: connections and, if `is_final`, its own identity."""
+
+
+class Subscribers:
+    """Those who reckon with one store."""
+
+    def __init__(self) -> None:
+        self._subscribers: set[Subscriber] = set()
+
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        self._subscribers.add(subscriber)
+        return lambda: self._subscribers.discard(subscriber)
+
+    def look_again(self) -> None:
+        for subscriber in tuple(self._subscribers):
+            subscriber.look_again()
+
+    def refresh(self) -> None:
+        for subscriber in tuple(self._subscribers):
+            subscriber.refresh()

@@ -1,0 +1,10 @@
+"""Vault and OpenBao: hvac's API over one aiohttp transport.
+
+store      the Store that watchers see: pace, token, lease and error in one place
+auto_auth  logs in, keeps tokens alive, gives the old one up when its leases are gone
+auth/      one file an auth method
+preflight  which mount a path belongs to
+answers    from the server's JSON to a Reading
+client     the hvac calls that are sound over an asynchronous adapter
+transport  the adapter: connections, TLS, limits; the only module that sees an aiohttp error
+"""

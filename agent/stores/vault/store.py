@@ -1,0 +1,275 @@
+"""The Vault store: every request passes `_request`, where pace, token and errors meet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from random import random
+from typing import TypeVar
+
+from agent.config.model import Cert, VaultStore
+from agent.core.clock import Clock
+from agent.core.errors import (
+    ConfigurationError,
+    Denied,
+    Invalid,
+    Missing,
+    NotLoggedIn,
+    Outage,
+    StoreError,
+)
+from agent.core.events import Advice, Emit, RequestDone
+from agent.core.file_changes import FileChanges
+from agent.core.lease import Lease, Policy
+from agent.core.secret import Reading
+from agent.stores.availability import Availability
+from agent.stores.base import Parent, ReadRequest, Subscriber, Subscribers
+from agent.stores.budget import Budget, Demand, Priority, budget_for
+from agent.stores.vault.answers import kv2_reading, reading
+from agent.stores.vault.auth import auth_method
+from agent.stores.vault.auto_auth import AutoAuth, Token
+from agent.stores.vault.client import VaultClient
+from agent.stores.vault.preflight import Mount, Preflight
+from agent.stores.vault.transport import Answer, Connection
+
+T = TypeVar("T")
+
+
+class Vault:
+    """One Vault or OpenBao server (or cluster) and the agent's identity there."""
+
+    def __init__(
+        self,
+        name: str,
+        spec: VaultStore,
+        connection: Connection,
+        *,
+        budget: Budget,
+        clock: Clock,
+        changes: FileChanges,
+        emit: Emit,
+        draw: float = 0.5,
+    ) -> None:
+        self.name = name
+        self._spec, self._connection, self._budget = spec, connection, budget
+        self._clock, self._changes, self._emit = clock, changes, emit
+        self._anonymous = VaultClient(connection)
+        self._subscribers = Subscribers()
+        self._availability = Availability(name, clock, emit, self._subscribers.look_again)
+        self._preflight = Preflight(self._ask_mount, clock)
+        self._method = auth_method(name, spec.auth)
+        self._can_revoke = True
+        self.auth = AutoAuth(
+            name,
+            self._method,
+            self._anonymous,
+            paced=self._paced,
+            opened=self._availability.opened,
+            clock=clock,
+            emit=emit,
+            policy=Policy(draw=draw),
+            changed=self._subscribers.look_again,
+        )
+
+    @property
+    def refusal(self) -> StoreError | None:
+        return self.auth.refusal
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            name = f"store {self.name}"
+            group.create_task(self._budget.run(), name=f"{name}: budget")
+            group.create_task(self._availability.run(self._probe), name=f"{name}: availability")
+            group.create_task(self.auth.run(), name=f"{name}: auto-auth")
+            if self._method.watched:
+                group.create_task(self._follow_credential(), name=f"{name}: credential")
+            if self._connection.tls_files:
+                group.create_task(self._follow_tls(), name=f"{name}: tls")
+
+    @property
+    def is_ready(self) -> bool:
+        return self._availability.is_open and self.auth.current is not None
+
+    async def read(self, request: ReadRequest) -> Reading:
+        if request.data is not None:
+            return await self._write(request)
+        mount = await self._preflight.mount(request.path)
+        try:
+            if mount.kv_version == 2:
+                return await self._read_kv2(mount, request)
+            return await self._plain(request.path, lambda client: client.read(request.path))
+        except Missing:
+            self._preflight.doubt(mount)
+            raise
+
+    async def renew(self, lease: Lease) -> Lease:
+        asked_at = self._clock.now()
+        _, answer = await self._request(
+            Priority.RENEW,
+            "renew lease",
+            lambda client: client.renew_lease(lease.id, round(lease.term.full)),
+        )
+        lasts = float(answer.get("lease_duration") or 0)
+        if lasts <= 0:
+            raise Missing("renew lease", self.name, lease.id, "it was granted no more time")
+        term = lease.term.renewed(asked_at, lasts, bool(answer.get("renewable")))
+        return replace(lease, term=term)
+
+    async def revoke(self, lease: Lease) -> None:
+        """A policy without `sys/leases/revoke` is said once; then leases end with their token."""
+        if self._can_revoke:
+            try:
+                await self._request(
+                    Priority.REVOKE, "revoke lease", lambda client: client.revoke_lease(lease.id)
+                )
+            except Denied:
+                self._can_revoke = False
+                text = (
+                    "the policy does not allow sys/leases/revoke: old leases are left to end with "
+                    "their time or their token"
+                )
+                self._emit(Advice(subject=self.name, text=text))
+                raise
+            except (Missing, Invalid):
+                pass  # gone already
+        self.forget(lease)
+
+    def forget(self, lease: Lease) -> None:
+        self.auth.forget(lease.id)
+
+    def parent(self, lease: Lease) -> Parent:
+        return self.auth.parent(lease.parent)
+
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        return self._subscribers.subscribe(subscriber)
+
+    async def close(self, *, is_final: bool = True) -> None:
+        if is_final and self._availability.is_open:
+            await self.auth.give_up_all()
+        await self._connection.close()
+
+    # --- reading ------------------------------------------------------------------------------
+
+    async def _read_kv2(self, mount: Mount, request: ReadRequest) -> Reading:
+        path = mount.rest(request.path).removeprefix("data/")
+        _, answer = await self._request(
+            Priority.READ,
+            "read",
+            lambda client: client.read_kv2(mount.path, path, request.version),
+        )
+        return kv2_reading(answer, self.name, request.path)
+
+    async def _write(self, request: ReadRequest) -> Reading:
+        data = request.data or {}
+        return await self._plain(request.path, lambda client: client.write(request.path, data))
+
+    async def _plain(self, path: str, send: Callable[[VaultClient], Awaitable[Answer]]) -> Reading:
+        asked_at = self._clock.now()
+        token, answer = await self._request(Priority.READ, "read", send)
+        result = reading(answer, self.name, path, asked_at=asked_at, parent=token.id)
+        if result.lease is not None:
+            self.auth.hangs_on(token.id, result.lease.id)
+        return result
+
+    async def _ask_mount(self, path: str) -> Answer:
+        _, answer = await self._request(
+            Priority.READ, "preflight", lambda client: client.mount_of(path)
+        )
+        return answer
+
+    # --- every request ------------------------------------------------------------------------
+
+    async def _request(
+        self, priority: Priority, operation: str, send: Callable[[VaultClient], Awaitable[T]]
+    ) -> tuple[Token, T]:
+        """Send with the current token; a 403 is told apart: dead token or denied path."""
+        token = self.auth.token()
+        sent_at = self._clock.now()
+        try:
+            return token, await self._paced(priority, operation, lambda: send(token.client))
+        except Denied as error:
+            if await self.auth.is_dead(token, sent_at):
+                reason = "the token is dead"
+                raise NotLoggedIn(operation, self.name, error.path, reason) from None
+            raise
+
+    async def _paced(
+        self, priority: Priority, operation: str, send: Callable[[], Awaitable[T]]
+    ) -> T:
+        async with self._budget.slot(priority):
+            if not self._availability.is_open:
+                reason = self._availability.reason or "it can't be had"
+                raise Outage(operation, self.name, "", reason)
+            sent_at = self._clock.now()
+            outcome = "ok"
+            try:
+                answer = await send()
+            except Outage as error:
+                outcome = error.kind
+                error.is_store_wide = self._availability.failed(error, sent_at)
+                raise
+            except StoreError as error:
+                outcome = error.kind
+                self._availability.succeeded()  # an answer, if not the one hoped for
+                raise
+            else:
+                self._availability.succeeded()
+                return answer
+            finally:
+                seconds = self._clock.now() - sent_at
+                self._emit(
+                    RequestDone(
+                        store=self.name, operation=operation, seconds=seconds, outcome=outcome
+                    )
+                )
+
+    async def _probe(self) -> None:
+        await self._anonymous.health()
+
+    # --- what changes on disk -----------------------------------------------------------------
+
+    async def _follow_credential(self) -> None:
+        with self._changes.watch(*self._method.watched) as changed:
+            while True:
+                await self._clock.wait(changed)
+                changed.clear()
+                self.auth.use_new_credential()
+
+    async def _follow_tls(self) -> None:
+        with self._changes.watch(*self._connection.tls_files) as changed:
+            while True:
+                await self._clock.wait(changed)
+                changed.clear()
+                try:
+                    await self._connection.reload_tls()
+                except ConfigurationError as error:
+                    self._emit(Advice(subject=self.name, text=f"TLS files not used: {error}"))
+                    continue
+                if isinstance(self._spec.auth, Cert):
+                    self.auth.use_new_credential()
+
+
+async def open_store(
+    name: str,
+    spec: VaultStore,
+    *,
+    demand: Demand,
+    clock: Clock,
+    changes: FileChanges,
+    emit: Emit,
+) -> Vault:
+    """A store that is ready to `run()`; ConfigurationError if its TLS files can't be used."""
+    connection = await Connection.open(
+        name,
+        spec.address or "",
+        tls=spec.tls,
+        timeout=spec.timeout,
+        concurrent=spec.budget.concurrent,
+        namespace=spec.namespace,
+    )
+    budget = budget_for(spec.budget, demand, clock)
+    draw = random()  # noqa: S311  # a lot, not a secret
+    return Vault(
+        name, spec, connection, budget=budget, clock=clock, changes=changes, emit=emit, draw=draw
+    )

@@ -1,0 +1,286 @@
+"""hvac's adapter over aiohttp: connections are kept, nothing blocks the loop.
+
+Error policy, once for all requests: no answer, a broken one, 412, 5xx and 429 are an `Outage`
+(store-wide but for a 500, which is about the path); 403 is `Denied`, 404 `Missing`, 400 and 405
+`Invalid`. No body of an answer goes into an error: a plugin may have put a password there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+from hvac.adapters import Adapter
+from yarl import URL
+
+from agent.config.model import Tls
+from agent.core.errors import (
+    ConfigurationError,
+    Denied,
+    Invalid,
+    Missing,
+    Outage,
+    RateLimited,
+    Sealed,
+    StoreError,
+)
+
+MAX_BODY = 32 * 1024 * 1024
+REDIRECTS = 3
+UNIX_HOST = "http://localhost"
+
+Answer = dict[str, Any]
+
+
+class Connection:
+    """The connections to one server, shared by all tokens. Opened in a running loop."""
+
+    def __init__(
+        self,
+        store: str,
+        address: str,
+        *,
+        tls: Tls,
+        timeout: float,
+        concurrent: int,
+        namespace: str | None,
+    ) -> None:
+        self.store = store
+        self.namespace = namespace
+        is_unix = address.startswith("unix:")
+        self.base = UNIX_HOST if is_unix else address.rstrip("/")
+        self._tls = tls
+        self._ssl: ssl.SSLContext | bool = True
+        connector = (
+            aiohttp.UnixConnector(path=address.removeprefix("unix:"), limit=concurrent)
+            if is_unix
+            else aiohttp.TCPConnector(limit=concurrent, ttl_dns_cache=30)
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=timeout),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": "leasehold", "X-Vault-Request": "true"},
+        )
+
+    @classmethod
+    async def open(cls, store: str, address: str, **options: Any) -> Connection:
+        """As the constructor, with the TLS files read; ConfigurationError if they can't be used."""
+        connection = cls(store, address, **options)
+        try:
+            await connection.reload_tls()
+        except ConfigurationError:
+            await connection.close()
+            raise
+        return connection
+
+    @property
+    def tls_files(self) -> tuple[Path, ...]:
+        files = (self._tls.ca_file, self._tls.cert_file, self._tls.key_file)
+        return tuple(file for file in files if file is not None)
+
+    async def reload_tls(self) -> None:
+        """Use the TLS files as they are now, for new connections."""
+        if self.base.startswith("https:"):
+            self._ssl = await asyncio.to_thread(ssl_context, self.store, self._tls)
+
+    async def send(
+        self, method: str, path: str, *, token: str | None, headers: dict[str, str], **body: Any
+    ) -> Answer:
+        """The server's JSON object ({} for 204), or a StoreError."""
+        operation = method.upper()
+        headers = dict(headers)
+        if token:
+            headers["X-Vault-Token"] = token
+        if self.namespace:
+            headers["X-Vault-Namespace"] = self.namespace
+        url = self.base + path
+        for _ in range(REDIRECTS + 1):
+            try:
+                async with self._session.request(
+                    operation,
+                    URL(url, encoded=True) if "%" in url else url,
+                    headers=headers,
+                    ssl=self._ssl,
+                    server_hostname=self._tls.server_name,
+                    allow_redirects=False,
+                    **body,
+                ) as response:
+                    if response.status in (307, 308):
+                        url = self._redirected(operation, path, url, response)
+                        continue
+                    content = await _whole(response)
+            except TimeoutError:
+                raise Outage(operation, self.store, path, "no answer in time") from None
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                raise Outage(operation, self.store, path, reason_of(error)) from None
+            self._raise_for_status(operation, path, response, content)
+            return self._parsed(operation, path, content)
+        raise Outage(operation, self.store, path, "redirected too often")
+
+    def _redirected(
+        self, operation: str, path: str, url: str, response: aiohttp.ClientResponse
+    ) -> str:
+        """Where a standby points to; the token never goes to a less protected place."""
+        target = URL(url).join(URL(response.headers.get("Location", "")))
+        if target.scheme != URL(url).scheme or not target.host:
+            raise Outage(operation, self.store, path, "redirected to another scheme; not followed")
+        return str(target)
+
+    def _raise_for_status(
+        self, operation: str, path: str, response: aiohttp.ClientResponse, content: bytes | None
+    ) -> None:
+        status = response.status
+        if status < 300 and content is None:
+            reason = f"the answer is larger than {MAX_BODY // 1024 // 1024} MiB"
+            raise Outage(operation, self.store, path, reason, is_store_wide=False)
+        if status < 300:
+            return
+        where = (operation, self.store, path)
+        retry_after = _retry_after(response.headers.get("Retry-After"))
+        if status == 429 or (status == 503 and retry_after is not None):
+            asked = 1.0 if retry_after is None else retry_after
+            raise RateLimited(*where, f"asked for quiet ({status})", retry_after=asked)
+        if status in (501, 503):
+            raise Sealed(*where, f"sealed, not initialised or without a leader ({status})")
+        kinds: dict[int, tuple[type[StoreError], str]] = {
+            400: (Invalid, "the request was refused as invalid (400)"),
+            401: (Denied, "permission denied (401)"),
+            403: (Denied, "permission denied (403)"),
+            404: (Missing, "nothing there (404)"),
+            405: (Invalid, "not supported at this path (405)"),
+        }
+        if status in kinds:
+            kind, reason = kinds[status]
+            raise kind(*where, reason)
+        raise Outage(*where, f"status {status}", is_store_wide=status != 500)
+
+    def _parsed(self, operation: str, path: str, content: bytes | None) -> Answer:
+        if not content:
+            return {}
+        try:
+            return msgspec.json.decode(content, type=Answer)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            reason = "the answer is not the JSON of a Vault server"
+            raise Outage(operation, self.store, path, reason) from None
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+
+class AiohttpAdapter(Adapter):  # type: ignore[misc]  # hvac has no types
+    """An hvac adapter whose methods return coroutines of the parsed JSON, for one token."""
+
+    def __init__(self, connection: Connection, token: str | None) -> None:
+        super().__init__(
+            base_uri=connection.base,
+            token=token,
+            namespace=connection.namespace,
+            session=_NoSession,
+        )
+        self._connection = connection
+
+    async def login(self, url: str, use_token: bool = True, **kwargs: Any) -> Answer:
+        return await self._send("post", url, **kwargs)
+
+    def get_login_token(self, response: Answer) -> str:
+        return str(response["auth"]["client_token"])
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str] | None = None,
+        raise_exception: bool = True,
+        **kwargs: Any,
+    ) -> Any:
+        return self._send(method, url, headers, **kwargs)
+
+    async def _send(
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str] | None = None,
+        *,
+        wrap_ttl: str | None = None,
+        **kwargs: Any,
+    ) -> Answer:
+        headers = dict(headers or {})
+        if wrap_ttl:
+            headers["X-Vault-Wrap-TTL"] = wrap_ttl
+        path = "/" + "/".join(part for part in url.split("/") if part)
+        return await self._connection.send(
+            method, path, token=self.token, headers=headers, **kwargs
+        )
+
+
+class _NoSession:
+    """hvac asks its session for these before it would use it; it never does."""
+
+    verify = None
+    cert = None
+    proxies = None
+
+
+def ssl_context(store: str, tls: Tls) -> ssl.SSLContext:
+    """The client's side of TLS; ConfigurationError if a file can't be used."""
+    place = f"stores.{store}.tls"
+    try:
+        context = ssl.create_default_context(cafile=str(tls.ca_file) if tls.ca_file else None)
+    except OSError as error:
+        raise ConfigurationError([f"{place}.ca_file: {_file_reason(error)}"]) from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if tls.cert_file:
+        try:
+            context.load_cert_chain(tls.cert_file, tls.key_file)
+        except OSError as error:
+            raise ConfigurationError(
+                [f"{place}.cert_file: certificate and key can't be used: {_file_reason(error)}"]
+            ) from None
+    return context
+
+
+def reason_of(error: BaseException) -> str:
+    """A foreign network error in a few words."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        cause = error.certificate_error
+        why = getattr(cause, "verify_message", "") or type(cause).__name__
+        return f"its certificate is not trusted: {why}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"can't connect: {error.os_error.strerror or type(error.os_error).__name__}"
+    if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError):
+        return "the connection was closed before the answer"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "the answer was cut short"
+    return f"the connection failed ({type(error).__name__})"
+
+
+def _file_reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return "not PEM, or certificate and key do not match"
+    return f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
+
+
+async def _whole(response: aiohttp.ClientResponse) -> bytes | None:
+    """The body; None when it is larger than anything a vault has to say."""
+    parts, size = [], 0
+    async for part in response.content.iter_any():
+        size += len(part)
+        if size > MAX_BODY:
+            response.close()
+            return None
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds; the date form is not sent by vaults, and is not worth a wall clock."""
+    try:
+        return None if value is None else min(max(float(value), 0.0), 3600.0)
+    except ValueError:
+        return None

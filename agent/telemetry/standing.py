@@ -1,0 +1,117 @@
+"""How one store and one bundle stand, as the events tell it. Instants are of `Clock.now()`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.core.events import (
+    BundleConfirmed,
+    BundleCurrent,
+    BundleFailed,
+    BundleNotified,
+    BundlePublished,
+    BundleRolledBack,
+    Event,
+    LoggedIn,
+    LoginFailed,
+    RequestDone,
+    StoreBack,
+    StoreDown,
+    TokenLost,
+    TokenRenewed,
+)
+
+UP, DOWN, LOGGING_IN = "up", "down", "logging_in"
+WAITING, PUBLISHED, NOTIFIED = "waiting", "published", "notified"
+CONFIRMED, FAILED = "confirmed", "failed"
+
+
+@dataclass(slots=True)
+class StoreStanding:
+    """`since` is when `state` began; `needs_login` tells a vault from a file."""
+
+    state: str
+    since: float
+    needs_login: bool
+    reason: str | None = None
+    logged_in_at: float | None = None
+    token_expires_at: float | None = None
+
+    @classmethod
+    def at_first(cls, now: float, *, needs_login: bool) -> StoreStanding:
+        """Before anything was heard."""
+        return cls(LOGGING_IN if needs_login else UP, now, needs_login)
+
+    def hear(self, event: Event, now: float) -> None:
+        """Something about this store."""
+        match event:
+            case RequestDone(outcome=outcome):
+                # An answer to whoever is logged in: the token that was lost was an old one.
+                if self.state == LOGGING_IN and self.logged_in_at and outcome == "ok":
+                    self._enter(UP, now)
+            case LoggedIn():
+                self._enter(UP, now)
+                self.logged_in_at = now
+                self._token_lasts(event.ttl_seconds, now)
+            case TokenRenewed():
+                self._token_lasts(event.ttl_seconds, now)
+            case LoginFailed():
+                self._enter(UP if self.state == UP else LOGGING_IN, now, event.reason)
+            case TokenLost():
+                self._enter(LOGGING_IN, now, event.reason)
+                self.token_expires_at = None
+            case StoreDown():
+                self._enter(DOWN, now, event.reason)
+            case StoreBack():
+                is_usable = self.logged_in_at is not None or not self.needs_login
+                self._enter(UP if is_usable else LOGGING_IN, now)
+
+    def _enter(self, state: str, now: float, reason: str | None = None) -> None:
+        if self.state != state:
+            self.state, self.since = state, now
+        self.reason = reason
+
+    def _token_lasts(self, seconds: float | None, now: float) -> None:
+        self.token_expires_at = None if seconds is None else now + seconds
+
+
+@dataclass(slots=True)
+class BundleStanding:
+    """`generation` is the one that stands, 0 before the first; `step` and `reason` of a failure."""
+
+    state: str = WAITING
+    generation: int = 0
+    confirmed_at: float | None = None
+    step: str | None = None
+    reason: str | None = None
+    _before_failure: str = PUBLISHED
+
+    @property
+    def is_published(self) -> bool:
+        return self.generation > 0
+
+    def hear(self, event: Event, now: float) -> None:
+        """Something about this bundle."""
+        match event:
+            case BundlePublished():
+                self._went_well(PUBLISHED, event.generation)
+            case BundleNotified():
+                self._went_well(NOTIFIED, event.generation)
+            case BundleConfirmed():
+                self._went_well(CONFIRMED, event.generation)
+                self.confirmed_at = now
+            case BundleCurrent():
+                self._went_well(self._before_failure, event.generation)
+            case BundleFailed():
+                self._failed(event.step, event.reason)
+            case BundleRolledBack():
+                self.generation = event.restored
+                self._failed("confirm", event.reason)
+
+    def _went_well(self, state: str, generation: int) -> None:
+        self.state = self._before_failure = state
+        self.generation = generation
+        self.step = self.reason = None
+
+    def _failed(self, step: str, reason: str) -> None:
+        self.state, self.step, self.reason = FAILED, step, reason

@@ -1,0 +1,88 @@
+"""One value in the agent's hands: when it is due, and how long it is good."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from agent.core.clock import Clock
+from agent.core.lease import (
+    Act,
+    Due,
+    Lease,
+    Policy,
+    due,
+    due_with_parent,
+    due_without_term,
+    not_before,
+)
+from agent.core.secret import Reading
+from agent.stores.base import Store
+
+
+@dataclass(slots=True)
+class Holding:
+    """A value that is current, or was. `is_lost`: its lease is gone before its time."""
+
+    revision: int
+    reading: Reading
+    read_at: float
+    is_lost: bool = False
+    can_renew: bool = True
+    retry_at: float = 0.0
+
+
+class Outlook:
+    """Looks at holdings with one store's, one policy's and the clock's eyes."""
+
+    def __init__(self, store: Store, clock: Clock, policy: Policy) -> None:
+        self._store, self._clock, self.policy = store, clock, policy
+
+    def is_dead(self, lease: Lease) -> bool:
+        """Its end has come, or what it hangs on is gone."""
+        return lease.term.ends_at <= self._clock.now() or not self._store.parent(lease).is_alive
+
+    def expires_at(self, holding: Holding) -> float | None:
+        """When the value is worth nothing, as far as is known."""
+        reading = holding.reading
+        if reading.lease is None:
+            return self._certificate_end(reading)
+        if holding.is_lost or not (parent := self._store.parent(reading.lease)).is_alive:
+            return self._clock.now()
+        ends = reading.lease.term.ends_at
+        return ends if parent.ends_at is None else min(ends, parent.ends_at)
+
+    def due(self, holding: Holding, asked_at: float | None) -> Due:
+        """What is to be done next with the current value."""
+        reading = holding.reading
+        if reading.lease is not None:
+            planned = self._due_lease(reading.lease, holding)
+            return not_before(planned, asked_at, reading.lease.term.full)
+        planned = due_without_term(
+            holding.read_at,
+            self.policy,
+            read_again_after=reading.read_again_after,
+            expires_at=self._certificate_end(reading),
+        )
+        return not_before(planned, asked_at)
+
+    def renewal_of_former(self, holding: Holding, lease: Lease) -> float | None:
+        """When a replaced value's lease is renewed to keep it alive; None if it can't be."""
+        planned = due(lease.term, self.policy)
+        if planned.act is not Act.RENEW or not holding.can_renew:
+            return None
+        return max(planned.at, holding.retry_at)
+
+    def _due_lease(self, lease: Lease, holding: Holding) -> Due:
+        parent = self._store.parent(lease)
+        if holding.is_lost or not parent.is_alive:
+            return Due(self._clock.now(), Act.REPLACE)
+        if parent.ending_since is not None and parent.ends_at is not None:
+            return due_with_parent(lease.term, self.policy, parent.ends_at, parent.ending_since)
+        planned = due(lease.term, self.policy)
+        return planned if holding.can_renew else replace(planned, act=Act.REPLACE)
+
+    def _certificate_end(self, reading: Reading) -> float | None:
+        """A certificate's end on our clock, reckoned anew each time: wall clocks are set."""
+        if reading.not_after is None:
+            return None
+        return self._clock.now() + reading.not_after - self._clock.wall()

@@ -1,0 +1,27 @@
+"""What a test needs of the machine. Missing: the test is skipped and says so; under CI it fails."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import NoReturn
+
+import pytest
+
+
+def needs_root() -> None:
+    """The test mounts, or acts as several users."""
+    if os.geteuid() != 0:
+        _missing("root")
+
+
+def needs_program(name: str) -> str:
+    """The path of a program."""
+    path = shutil.which(name)
+    return path or _missing(f"the program {name}")
+
+
+def _missing(what: str) -> NoReturn:
+    if os.environ.get("CI", "").lower() in ("1", "true"):
+        pytest.fail(f"missing under CI: {what}", pytrace=False)
+    pytest.skip(f"needs {what}")

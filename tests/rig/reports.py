@@ -1,0 +1,55 @@
+"""What a child process tells a test: lines through a FIFO, awaited instead of polled."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PATIENCE = 10.0
+
+
+class Reports:
+    """Lines that anybody wrote to `path` (`echo ready >"$REPORTS"`)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines: list[str] = []
+        self._rest = b""
+        self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._more = asyncio.Event()
+
+    async def next(self) -> str:
+        """The next line; TimeoutError if there is none for a long time."""
+        async with asyncio.timeout(PATIENCE):
+            while not self.lines:
+                self._more.clear()
+                await self._more.wait()
+        return self.lines.pop(0)
+
+    def read(self) -> None:
+        try:
+            *whole, self._rest = (self._rest + os.read(self._fd, 65536)).split(b"\n")
+        except BlockingIOError:
+            return
+        self.lines += [line.decode() for line in whole]
+        self._more.set()
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+@contextmanager
+def reports(folder: Path) -> Iterator[Reports]:
+    """Listen at `folder/reports`, on the running loop."""
+    os.mkfifo(folder / "reports")
+    found = Reports(folder / "reports")
+    loop = asyncio.get_running_loop()
+    loop.add_reader(found._fd, found.read)
+    try:
+        yield found
+    finally:
+        loop.remove_reader(found._fd)
+        found.close()

@@ -21,8 +21,8 @@ from agent.core.clock import Clock
 from agent.core.events import Advice, Emit
 
 LOOK_AGAIN_AFTER = 5.0
-STEP_MS = 300
-"""watchfiles looks this often whether the kernel said something; a change is told after two."""
+STEP_SECONDS = 0.4
+"""watchfiles looks this often whether the kernel said something; a change is told within two."""
 
 MAX_LINKS = 40
 TRY_KERNEL_AGAIN_AFTER = 60.0
@@ -51,9 +51,10 @@ class Subscription:
 class FileWatch:
     """`core.file_changes.FileChanges`, by one thread for all subscriptions."""
 
-    def __init__(self, clock: Clock, emit: Emit) -> None:
+    def __init__(self, clock: Clock, emit: Emit, *, step_seconds: float = STEP_SECONDS) -> None:
         self._clock = clock
         self._emit = emit
+        self._step_seconds = step_seconds
         self._subscriptions: list[Subscription] = []
         self._subscribed = asyncio.Event()
         self._renew = threading.Event()
@@ -88,7 +89,7 @@ class FileWatch:
         loop = asyncio.get_running_loop()
         watching = _Watching(self._subscriptions, self._renew, stopped, loop.call_soon_threadsafe)
         try:
-            return await asyncio.to_thread(watching.follow)
+            return await asyncio.to_thread(watching.follow, self._step_seconds)
         finally:
             stopped.set()
 
@@ -121,7 +122,7 @@ class _Watching:
         self._watched: Directories = {}
         self._wanted: Directories = {}
 
-    def follow(self) -> str | None:
+    def follow(self, step_seconds: float) -> str | None:
         """Return None once stopped, or when other directories are wanted; else why it can't be."""
         from watchfiles import watch
 
@@ -132,7 +133,7 @@ class _Watching:
             *self._watched,
             watch_filter=None,
             debounce=1,
-            step=STEP_MS,
+            step=int(step_seconds * 1000),
             stop_event=self,
             rust_timeout=int(LOOK_AGAIN_AFTER * 1000),
             yield_on_timeout=True,
@@ -141,10 +142,10 @@ class _Watching:
             ignore_permission_denied=True,
         )
         try:
-            for _ in notices:
-                self._look()
+            for notice in notices:
+                self._look(is_noticed=bool(notice))
         except FileNotFoundError:  # a directory went between the look and the watch
-            self._stopped.wait(STEP_MS / 1000)
+            self._stopped.wait(step_seconds)
         except (OSError, RuntimeError) as error:
             return str(error)
         return None
@@ -156,14 +157,16 @@ class _Watching:
         """
         if self._renew.is_set():
             self._renew.clear()
-            self._look()
+            self._look(is_noticed=True)
         return self._stopped.is_set() or self._wanted != self._watched
 
-    def _look(self) -> None:
-        for subscription in changed_among(tuple(self._subscriptions)):
+    def _look(self, *, is_noticed: bool) -> None:
+        changed = changed_among(tuple(self._subscriptions))
+        for subscription in changed:
             if not self._stopped.is_set():
                 self._tell(subscription.event.set)
-        self._wanted = self._directories()
+        if changed or is_noticed:
+            self._wanted = self._directories()
 
     def _directories(self) -> Directories:
         paths = {path for each in tuple(self._subscriptions) for path in each.paths}

@@ -21,7 +21,9 @@ from agent.core.errors import AgentError
 BACKLOG = 128
 
 LONGEST_PATH = 107
-"""Bytes of the path of a socket that others can still connect to (sun_path)."""
+"""Bytes in the path of a socket (sun_path), here the one in the private folder, too."""
+
+PRIVATE_NAME_BYTES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,7 @@ def bind_unix(path: Path, *, mode: int, uid: int = -1, gid: int = -1) -> UnixSoc
 
     Reads and writes folders: call it in a thread.
     """
-    if len(os.fsencode(path)) > LONGEST_PATH:
-        raise _refused(path, f"a socket's path has at most {LONGEST_PATH} bytes")
+    _check_length(path)
     try:
         with _folder(path.parent) as parent:
             _check_free(path, parent)
@@ -56,20 +57,27 @@ def bind_unix(path: Path, *, mode: int, uid: int = -1, gid: int = -1) -> UnixSoc
 
 
 def _bind(path: Path, parent: int, mode: int, uid: int, gid: int) -> UnixSocket:
-    with _private_folder(parent) as private:
+    with _private_folder(parent) as (name, private):
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             listening.setblocking(False)
-            listening.bind(f"/proc/self/fd/{private}/socket")
-            os.chown("socket", uid, gid, dir_fd=private, follow_symlinks=False)
-            os.chmod("socket", mode, dir_fd=private)
+            listening.bind(f"{path.parent}/{name}/s")
+            os.chown("s", uid, gid, dir_fd=private, follow_symlinks=False)
+            os.chmod("s", mode, dir_fd=private)
             listening.listen(BACKLOG)
-            inode = _inode(os.stat("socket", dir_fd=private, follow_symlinks=False))
-            os.rename("socket", path.name, src_dir_fd=private, dst_dir_fd=parent)
+            inode = _inode(os.stat("s", dir_fd=private, follow_symlinks=False))
+            os.rename("s", path.name, src_dir_fd=private, dst_dir_fd=parent)
         except OSError:
             listening.close()
             raise
     return UnixSocket(path, listening, inode)
+
+
+def _check_length(path: Path) -> None:
+    folder = LONGEST_PATH - len("/./s") - 2 * PRIVATE_NAME_BYTES
+    if len(os.fsencode(path)) > LONGEST_PATH or len(os.fsencode(path.parent)) > folder:
+        reason = f"the path is too long ({LONGEST_PATH} bytes at most, {folder} in its folder)"
+        raise _refused(path, reason)
 
 
 def _check_free(path: Path, parent: int) -> None:
@@ -83,7 +91,7 @@ def _check_free(path: Path, parent: int) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as visitor:
         visitor.setblocking(False)
         try:
-            visitor.connect(f"/proc/self/fd/{parent}/{path.name}")
+            visitor.connect(os.fspath(path))
         except ConnectionRefusedError:
             return
         except BlockingIOError:  # its backlog is full, so there is a listener
@@ -101,16 +109,16 @@ def _folder(path: str | Path, *, inside: int | None = None) -> Iterator[int]:
 
 
 @contextmanager
-def _private_folder(parent: int) -> Iterator[int]:
-    """An empty folder of mode 0700 inside of `parent`, removed with what is left in it."""
-    name = f".{secrets.token_hex(8)}"
+def _private_folder(parent: int) -> Iterator[tuple[str, int]]:
+    """A folder of mode 0700 inside of `parent`, removed with what is left in it."""
+    name = f".{secrets.token_hex(PRIVATE_NAME_BYTES)}"
     os.mkdir(name, 0o700, dir_fd=parent)
     try:
         with _folder(name, inside=parent) as private:
-            yield private
+            yield name, private
     finally:
         with suppress(OSError):
-            os.unlink(f"{name}/socket", dir_fd=parent)
+            os.unlink(f"{name}/s", dir_fd=parent)
         with suppress(OSError):
             os.rmdir(name, dir_fd=parent)
 

@@ -31,6 +31,7 @@ class Composition:
     def __init__(
         self,
         group: asyncio.TaskGroup,
+        ledger: Ledger,
         *,
         clock: Clock,
         emit: Emit,
@@ -38,7 +39,7 @@ class Composition:
         environment: Mapping[str, str],
     ) -> None:
         self.configuration = Configuration()
-        self.ledger = Ledger(clock)
+        self.ledger = ledger
         self.stores: dict[str, Store] = {}
         self.watchers: dict[str, Watcher] = {}
         self.bundles: dict[str, Bundle] = {}
@@ -180,6 +181,11 @@ class Composition:
         """Return once every bundle has been published."""
         for bundle in list(self.bundles.values()):
             await self._clock.wait(bundle.published)
+
+    async def completed(self) -> None:
+        """Return once every bundle has been handed over to its app."""
+        for bundle in list(self.bundles.values()):
+            await self._clock.wait(bundle.completed)
 
     def current(self) -> dict[str, int]:
         """The generations of the bundles that notify nobody: their app is the child, if any."""

@@ -35,11 +35,15 @@ from agent.core.events import (
 from agent.delivery.reaper import reaping_orphans
 from agent.delivery.supervision import Supervision
 from agent.file_watch import FileWatch
+from agent.ledger import Ledger
 
 Load = Callable[[], Loaded]
 
 FORWARDED = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT, signal.SIGWINCH, signal.SIGCONT)
 """What `run` passes on to the child as it is."""
+
+
+A_FILE_CHANGED = "a file of it changed"
 
 
 class Service:
@@ -58,6 +62,7 @@ class Service:
         self._command, self._is_parent = command, is_parent
         self._ended = asyncio.Event()
         self._reload = asyncio.Event()
+        self._reload_reason = A_FILE_CHANGED
         self._reason, self._signal = "the child has ended", 0
         self._supervision: Supervision | None = None
         self._wants_new_child = False
@@ -65,17 +70,20 @@ class Service:
     async def run(self, advice: Sequence[str] = ()) -> int:
         """The exit code. Raises ConfigurationError for a configuration that can't be started."""
         loaded = await asyncio.to_thread(self._load)
-        self._listeners = Listeners(loaded.configuration, self._clock)
+        ledger = Ledger(self._clock)
+        self._listeners = Listeners(
+            loaded.configuration, ledger, self._clock, has_process=self._is_parent
+        )
         self._files = FileWatch(self._clock, self._listeners)
         async with asyncio.TaskGroup() as group:
             self._composition = Composition(
                 group,
+                ledger,
                 clock=self._clock,
                 emit=self._listeners,
                 changes=self._files,
                 environment=os.environ,
             )
-            self._listeners.follow(self._composition)
             with self._signals():
                 tasks: list[asyncio.Task[Any]] = []
                 try:
@@ -134,7 +142,8 @@ class Service:
 
     async def _move_on(self, files: tuple[Path, ...]) -> tuple[Path, ...]:
         """Load the configuration and put it to work, if it is good; the files it came from."""
-        self._listeners(Reloading())
+        self._listeners(Reloading(reason=self._reload_reason))
+        self._reload_reason = A_FILE_CHANGED
         try:
             loaded = await asyncio.to_thread(self._load)
             process = self._composition.configuration.process
@@ -195,7 +204,7 @@ class Service:
         handlers: dict[signal.Signals, Callable[[], None]] = {
             signal.SIGTERM: lambda: self._asked_to_end(signal.SIGTERM),
             signal.SIGINT: lambda: self._asked_to_end(signal.SIGINT),
-            signal.SIGHUP: lambda: self._reload.set(),
+            signal.SIGHUP: self._asked_to_reload,
         }
         if self._is_parent:
             handlers |= {each: partial(self._forward, each) for each in FORWARDED}
@@ -210,6 +219,10 @@ class Service:
     def _forward(self, number: int) -> None:
         if self._supervision is not None:
             self._supervision.child.forward(number)
+
+    def _asked_to_reload(self) -> None:
+        self._reload_reason = "SIGHUP received"
+        self._reload.set()
 
     def _asked_to_end(self, number: signal.Signals) -> None:
         """The first time in order; the second time at once."""

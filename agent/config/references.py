@@ -75,8 +75,12 @@ class References:
             site.problem(f"unknown secret {site.node.shown}{known}")
 
     def _template(self, source: str, site: Site) -> None:
+        told = set(self._judge(site.node.written)) if site.node.is_from_environment else None
         for line, text in self._judge(source):
-            if site.node.style == "|" and not site.node.is_from_environment:
+            if told is not None and (line, text) not in told:
+                # It may quote what came from the environment.
+                site.problem("is no template once its ${…} are expanded")
+            elif site.node.style == "|" and told is None:
                 place = Place(site.node.place.file, site.node.place.line + line)
                 site.report.problem(place, site.path, text)
             else:
@@ -90,8 +94,8 @@ class References:
         try:
             source = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-            site.problem(f"{path} can't be read: {reason}")
+            reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+            site.problem(f"{site.node.shown} can't be used: {reason}")
             return
         for line, text in self._judge(source):
             site.problem(f"{path.name}:{line}: {text}")

@@ -15,6 +15,7 @@ KeyPath = tuple[str | int, ...]
 
 MAX_QUOTED = 60
 MAX_NAMES = 20
+MAX_COMPARED = 1000
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -78,9 +79,16 @@ def quoted(text: str) -> str:
 
 def permitted(wrong: str, known: Collection[str]) -> str:
     """`; did you mean "files"? permitted: files, mode`, of what there is."""
-    near = difflib.get_close_matches(wrong[:MAX_QUOTED], known, n=1) if len(known) < 1000 else []
-    meant = f"; did you mean {quoted(near[0])}?" if near else ";"
+    near = nearest(wrong, known)
+    meant = f"; did you mean {quoted(near)}?" if near else ";"
     return f"{meant} permitted: {listed(known)}" if known else "; there is none"
+
+
+def nearest(wrong: str, known: Collection[str]) -> str | None:
+    """The known name that may have been meant; of a great many, none is looked for."""
+    if len(known) > MAX_COMPARED:
+        return None
+    return next(iter(difflib.get_close_matches(wrong[:MAX_QUOTED], known, n=1)), None)
 
 
 def listed(names: Iterable[str]) -> str:

@@ -11,6 +11,7 @@ from agent.config.addresses import store_address
 from agent.config.model import Bundle, Cert, FormatFile, SecretEntry, Tls, VaultStore
 from agent.config.references import References
 from agent.config.report import Unfit, listed, quoted
+from agent.config.tree import Mapping as Tree
 from agent.config.tree import Text
 from agent.config.walk import Checks, Reading
 
@@ -83,12 +84,17 @@ class Rules:
             directory = Path(os.path.normpath(bundle.values["directory"]))
             place = bundle.node.entries["directory"].place
             self._references.has_directory(name, directory, place)
-        names = bundle.values.get("files", {})
-        for each in names:
+        self._refuse_file_as_folder(bundle)
+
+    def _refuse_file_as_folder(self, bundle: Reading) -> None:
+        files = bundle.node.entries.get("files")
+        names = files.entries if isinstance(files, Tree) else {}
+        for each, node in names.items():
             steps = each.split("/")
             folders = {"/".join(steps[:n]) for n in range(1, len(steps))}
-            for folder in folders & names.keys():
-                bundle.problem(f"{quoted(folder)} can't be a file and the folder of {quoted(each)}")
+            for folder in sorted(folders & names.keys()):
+                text = f"{quoted(folder)} is a file, so it can't be a folder"
+                bundle.report.problem(node.place, (*bundle.path, "files", each), text)
 
 
 def _is_loopback(address: str) -> bool:

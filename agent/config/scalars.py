@@ -105,7 +105,7 @@ def plain(text: Text) -> str:
 def integer(text: Text) -> int:
     if text.is_plain and len(text.text) < 20 and _INTEGER.fullmatch(text.text):
         return int(text.text)
-    raise Unfit(f"{text.shown} is no whole number")
+    raise _unfit(text, _INTEGER, "no whole number")
 
 
 def number(text: Text) -> float:
@@ -113,7 +113,13 @@ def number(text: Text) -> float:
         value = float(text.text)
         if math.isfinite(value):
             return value
-    raise Unfit(f"{text.shown} is no number")
+    raise _unfit(text, _NUMBER, "no number")
+
+
+def _unfit(text: Text, wanted: re.Pattern[str], what: str) -> Unfit:
+    if not text.is_plain and wanted.fullmatch(text.text):
+        return Unfit(f"{text.shown} is text; a number has no quotes")
+    return Unfit(f"{text.shown} is {what}")
 
 
 def boolean(text: Text) -> bool:

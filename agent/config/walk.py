@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from agent.config.kinds import Kind, Model
-from agent.config.report import KeyPath, Place, Report, Unfit, listed, permitted, quoted
+from agent.config.report import KeyPath, Place, Report, Unfit, listed, nearest, quoted
 from agent.config.scalars import anything, read_scalar, word
 from agent.config.shape import (
     Anything,
@@ -157,7 +157,7 @@ class Walk:
             if name is not BROKEN and value is not BROKEN:
                 values[name] = value
         if len(node.entries) < shape.least:
-            return self._refused(node, path, f"must have at least {shape.least}")
+            return self._refused(node, path, f"must have at least {shape.least} entry")
         return values
 
     def _name(self, shape: Scalar, key: str, place: Place, path: KeyPath) -> Any:
@@ -170,7 +170,7 @@ class Walk:
         if isinstance(node, Mapping):
             return self._unfit(node, path, "a list")
         if len(node.items) < shape.least:
-            return self._refused(node, path, f"must have at least {shape.least}")
+            return self._refused(node, path, f"must have at least {shape.least} entry")
         values = [self._item(shape.item, each, (*path, n)) for n, each in enumerate(node.items)]
         return BROKEN if any(each is BROKEN for each in values) else tuple(values)
 
@@ -218,9 +218,9 @@ class Walk:
         for key in shape.not_yet:
             if key in node.entries:
                 return self._refused(node.entries[key], (*path, key), NOT_YET)
-        near = [hint for key in node.entries if "?" in (hint := permitted(key, sections))]
-        hint = near[0] if near else f"; permitted: {listed(sections)}"
-        return self._refused(node, path, f"must have one of the keys {listed(sections)}{hint}")
+        near = [(key, name) for key in node.entries if (name := nearest(key, sections))]
+        hint = f"; did {quoted(near[0][0])} mean {quoted(near[0][1])}?" if near else ""
+        return self._refused(node, path, f"needs one of the keys {listed(sections)}{hint}")
 
     def _word(self, words: tuple[str, ...], node: Node, path: KeyPath) -> Any:
         if not isinstance(node, Text):
@@ -255,8 +255,10 @@ class Walk:
                 self.report.problem(node.place, path, _missing(each, node))
         for group in model.exactly_one:
             there = [key for key in group if key in given]
+            empty = [key for key in group if key in node.entries and key not in given]
             if len(there) != 1:
-                found = f"both {' and '.join(there)} are there" if there else "none is there"
+                found = f"{' and '.join(there)} are there" if there else "none is there"
+                found = f"{empty[0]} is empty" if empty and not there else found
                 text = f"needs exactly one of {', '.join(group)}; {found}"
                 self.report.problem(node.place, path, text)
 

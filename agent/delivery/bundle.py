@@ -15,23 +15,22 @@ from typing import TypeVar
 from agent.config.model import Bundle as BundleSpec
 from agent.core.backoff import Backoff
 from agent.core.clock import Clock, wall_at
-from agent.core.errors import AgentError, ConfirmError, DeliveryError, NotifyError
+from agent.core.errors import AgentError, ConfirmError, DeliveryError
 from agent.core.events import (
     Advice,
     BundleConfirmed,
     BundleFailed,
-    BundleNotified,
     BundlePublished,
     BundleRolledBack,
     Emit,
 )
 from agent.core.file_changes import FileChanges
 from agent.delivery.announcement import Announcement
+from agent.delivery.announcer import Announcer
 from agent.delivery.confirm import confirmation
 from agent.delivery.content import Content, load_content, template_files
 from agent.delivery.files import Generations, RenderedFile
 from agent.delivery.memory import swap_advice
-from agent.delivery.notify import notifier
 from agent.delivery.ownership import gid_of, uid_of
 from agent.delivery.validate import validate
 from agent.ledger import Entry, Ledger, Subscription
@@ -43,7 +42,8 @@ T = TypeVar("T")
 class Bundle:
     """One bundle's coroutine.
 
-    `published` is set once its files are there. `generation` is the one that its app is known to
+    `published` is set once its files are there, `completed` once its app is known to use them, or
+    needs not be told. `generation` is the one that its app is known to
     use, and `revisions` are the secrets' that it was made of.
     """
 
@@ -61,6 +61,7 @@ class Bundle:
     ) -> None:
         self.name, self.spec = name, spec
         self.published = asyncio.Event()
+        self.completed = asyncio.Event()
         self.generation = 0
         self.revisions: dict[str, int] = {}
         self._on_generation = on_generation
@@ -68,10 +69,9 @@ class Bundle:
         self._changes, self._environment = changes, environment
         self._consumer = f"bundle {name}"
         self._backoff = Backoff(first=0.5, ceiling=60.0)
-        self._notifiers = [notifier(each) for each in spec.notify]
+        self._announcer = Announcer(spec.notify, clock, emit)
         self._confirmation = None if spec.confirm is None else confirmation(spec.confirm, clock)
         self._generations: Generations | None = None
-        self._told: tuple[int, set[int]] = (0, set())
 
     async def run(self) -> None:
         secrets: frozenset[str] = frozenset()
@@ -97,6 +97,8 @@ class Bundle:
         """The bundle's directory, made or taken over, by an object that remembers its numbers."""
         if self._generations is None:
             self._generations = await _whole(self._open)
+            if (advice := await _whole(swap_advice, self.spec.directory)) is not None:
+                self._emit(Advice(subject=self.name, text=advice))
         return self._generations
 
     def _open(self) -> Generations:
@@ -110,8 +112,6 @@ class Bundle:
             allow_disk=spec.allow_disk,
         )
         generations.prepare()
-        if (advice := swap_advice(spec.directory)) is not None:
-            self._emit(Advice(subject=self.name, text=advice))
         return generations
 
     async def _follow(self, subscription: Subscription, wake: asyncio.Event) -> frozenset[str]:
@@ -126,6 +126,7 @@ class Bundle:
                 if await self._all_usable(subscription, wake):
                     await self._update(content)
                     self._backoff.reset()
+                    retry_at = self._announcer.next_look_at()
             except AgentError as error:
                 retry_at = self._clock.now() + self._failed(error)
             if await self._clock.wait(wake, retry_at):
@@ -171,6 +172,7 @@ class Bundle:
         self.generation, self.revisions = current or 0, wanted
         self._on_generation()
         self._hold(wanted)
+        self.completed.set()
 
     def _hold(self, *revisions: Mapping[str, int]) -> None:
         names = {name for each in revisions for name in each}
@@ -215,9 +217,11 @@ class Bundle:
     async def _announce(self, generations: Generations) -> None:
         """Tell the app of the current generation, and see that it uses it, unless it knows."""
         number = await _whole(generations.current)
-        if number is None or number == generations.announced():
+        is_known = number == generations.announced() and not self._announcer.has_absent
+        if number is None or is_known:
             return
-        if await self._notify(number) and self._confirmation is not None:
+        is_anybody_there = await self._announcer.tell(self._announcement(number))
+        if is_anybody_there and self._confirmation is not None:
             started_at = self._clock.now()
             try:
                 await self._confirmation.confirm(self._announcement(number))
@@ -227,34 +231,6 @@ class Bundle:
             took = self._clock.now() - started_at
             self._emit(BundleConfirmed(bundle=self.name, generation=number, seconds=took))
         await _whole(generations.mark_announced, number)
-
-    async def _notify(self, number: int) -> bool:
-        """Tell everybody who was not told of this generation yet; False if no app runs at all."""
-        if self._told[0] != number:
-            self._told = (number, set())
-        is_anybody_there = not self._notifiers
-        for index, each in enumerate(self._notifiers):
-            if index in self._told[1]:
-                is_anybody_there = True
-                continue
-            started_at = self._clock.now()
-            try:
-                await each.notify(self._announcement(number))
-            except NotifyError as error:
-                if not error.is_absent:
-                    raise
-                continue  # it reads the new generation when it starts
-            is_anybody_there = True
-            self._told[1].add(index)
-            self._emit(
-                BundleNotified(
-                    bundle=self.name,
-                    generation=number,
-                    target=each.target,
-                    seconds=self._clock.now() - started_at,
-                )
-            )
-        return is_anybody_there
 
     async def _roll_back(self, generations: Generations, number: int, error: ConfirmError) -> None:
         """Put the generation back that the app was known to work with, and tell it again."""
@@ -267,7 +243,7 @@ class Bundle:
                 bundle=self.name, generation=number, restored=previous, reason=str(error)
             )
         )
-        await self._notify(previous)
+        await self._announcer.tell(self._announcement(previous))
         if self._confirmation is not None:
             await self._confirmation.confirm(self._announcement(previous))
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import Enum, auto
 from pathlib import Path
 
@@ -95,7 +95,7 @@ class ChildProcess:
             self._finished.cancel()
             self._settle(False)
 
-    def provide(self, new: Provision) -> Awaitable[bool]:
+    def provide(self, new: Provision) -> asyncio.Future[bool]:
         """The child is to have this instead; `on_change` says how, after `debounce`.
 
         The result is True once it has been started with `new` or a later one, or was signalled;
@@ -108,6 +108,11 @@ class ChildProcess:
         self._waiting.append(asyncio.get_running_loop().create_future())
         self._news.set()
         return self._waiting[-1]
+
+    @property
+    def is_running(self) -> bool:
+        """`run` is under way: there is a child, or will be one again."""
+        return self._finished is not None and not self._finished.done()
 
     def forward(self, number: int) -> None:
         """Pass on a signal that the agent got. DeliveryError if that is not permitted."""

@@ -74,10 +74,12 @@ class Spawned:
         """Signal its whole process group, under the same rules."""
         self._send(number, lambda: os.killpg(self.pid, number))
 
-    def was_stopped(self) -> bool:
-        """Whether it has been stopped (Ctrl-Z) since this was last asked."""
-        look = os.WSTOPPED | os.WNOHANG
-        return not self._ended.done() and os.waitid(os.P_PIDFD, self._pidfd, look) is not None
+    def stopped_by(self) -> int | None:
+        """The signal that has stopped it (Ctrl-Z sends one) since this was last asked, if any."""
+        if self._ended.done():
+            return None
+        status = os.waitid(os.P_PIDFD, self._pidfd, os.WSTOPPED | os.WNOHANG)
+        return None if status is None else status.si_status
 
     def kill_group_at_end(self) -> None:
         """From now on, whatever is left of its group when the child ends is killed."""

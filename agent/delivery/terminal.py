@@ -17,6 +17,7 @@ from agent.delivery.reaper import at_child_signal
 from agent.delivery.spawn import Spawned
 
 STDIN = 0
+_WANTS_TERMINAL = (signal.SIGTTIN, signal.SIGTTOU)
 
 
 @contextlib.contextmanager
@@ -26,25 +27,26 @@ def foreground(child: Spawned) -> Iterator[bool]:
     Ctrl-Z stops the child, then the agent with it, so that the shell has its terminal back; its
     `fg` or `bg` wakes both.
     """
-    if not _is_ours():
+    if _foreground() != os.getpgrp():
         yield False
         return
-    _wake(child)  # it may have asked for the terminal before it had it, and been stopped
+    _give_to(child.pid)
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGCONT, _wake, child)
+    loop.add_signal_handler(signal.SIGCONT, _follow_fg, child)
     try:
         with at_child_signal(lambda: _follow_stop(child)):
+            _follow_stop(child)  # it may have asked for the terminal before it had it
             yield True
     finally:
         loop.remove_signal_handler(signal.SIGCONT)
         _give_to(os.getpgrp())
 
 
-def _is_ours() -> bool:
+def _foreground() -> int | None:
     try:
-        return os.tcgetpgrp(STDIN) == os.getpgrp()
+        return os.tcgetpgrp(STDIN)
     except OSError:  # no terminal, or not the one that controls us
-        return False
+        return None
 
 
 def _give_to(group: int) -> None:
@@ -59,7 +61,11 @@ def _give_to(group: int) -> None:
 
 def _follow_stop(child: Spawned) -> None:
     """If the child was stopped, be stopped with it, and wake it when woken."""
-    if not child.was_stopped():
+    stopped_by = child.stopped_by()
+    if stopped_by is None:
+        return
+    if stopped_by in _WANTS_TERMINAL and _foreground() == child.pid:
+        child.signal_group(signal.SIGCONT)  # it has the terminal by now
         return
     _give_to(os.getpgrp())
     # Our whole job, as the terminal would have done it. The kernel does not stop a job that no
@@ -70,6 +76,12 @@ def _follow_stop(child: Spawned) -> None:
 
 def _wake(child: Spawned) -> None:
     """Go on; with the terminal, if the shell has put us in its foreground."""
-    if _is_ours():
+    if _foreground() == os.getpgrp():
         _give_to(child.pid)
     child.signal_group(signal.SIGCONT)
+
+
+def _follow_fg(child: Spawned) -> None:
+    """Woken by the shell, perhaps for the second time: after `bg` may come `fg`."""
+    if _foreground() == os.getpgrp():
+        _wake(child)

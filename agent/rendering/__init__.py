@@ -5,6 +5,6 @@ is a value: its syntax, the secrets it needs. Everything is a pure function, the
 the same bytes, and a failure is a `RenderError` that names place and line, never a value.
 
 Not here: reading template files, watching them, writing results, knowing when a value changed
-(`delivery`, `file_watch`). Jinja2 is imported once a template needs it, cryptography once a PKCS #12
-is asked for; formats and templates of mere `{{ name.field }}` need neither.
+(`delivery`, `file_watch`). Jinja2 is imported once a template needs it, cryptography once a
+PKCS #12 is asked for; formats and templates of mere `{{ name.field }}` need neither.
 """

@@ -16,7 +16,7 @@ from typing import Any
 from agent.rendering.text import Fault, number_text, plain
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-_YAML_WORDS = frozenset("y n yes no on off true false null nan inf".split())
+_YAML_WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"))
 _BLOCK = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?\n)+(?:[!-~](?:[ -~]*[!-~])?)?")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _TOML_ESCAPES = {"\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
@@ -37,7 +37,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def yaml_text(value: object) -> str:
-    """Block YAML in the order given, without a document marker; text is quoted unless a mere word."""
+    """Block YAML in the order given, without a marker; text is quoted unless a mere word."""
     import yaml
 
     text: str = yaml.dump(

@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 from jinja2 import nodes
 from jinja2.runtime import StrictUndefined
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 
 from agent.rendering import filters
@@ -142,7 +142,7 @@ class JinjaBody:
         environment().literals |= needs.literals
         self.uses = tuple(needs.uses)
         self.problems = tuple(sorted(needs.problems, key=lambda fault: fault.line or 0))
-        self._tail = _make_sole(tree)
+        self._sole = _make_sole(tree)
         self._template = None if self.problems else _compile(tree, needs)
 
     def render(self, scope: Scope) -> bytes:
@@ -157,11 +157,11 @@ class JinjaBody:
     def _render(self, template: jinja2.Template, scope: Scope) -> bytes:
         context = template.new_context(self._variables(scope))
         text = "".join(_bounded(template.root_render_func(context)))
-        if self._tail is not None:
+        if self._sole is not None:
             value = context.vars[_VALUE]
             if isinstance(value, bytes):
                 return bytes(value)
-            text = text_of_output(value) + self._tail
+            text = text_of_output(value) + self._sole.tail
         return encode(text)
 
     def _variables(self, scope: Scope) -> dict[str, Any]:
@@ -175,20 +175,21 @@ class JinjaBody:
         }
 
     def _fault(self, error: BaseException) -> Fault:
-        line = self._line(error.__traceback__)
+        line = self._line(error.__traceback__) or (self._sole and self._sole.line)
         if isinstance(error, Fault):
             return Fault(error.reason, error.line or line)
-        if isinstance(error, SecurityError):
+        if isinstance(error, jinja2.exceptions.SecurityError):
             return Fault("this is not permitted in a template", line)
         kind = type(error).__name__
         return Fault(f"{kind}; its text is withheld, because it may hold a value", line)
 
     def _line(self, traceback: TracebackType | None) -> int | None:
         """The template's line where it went wrong: the innermost of its frames."""
-        line = None
-        while traceback is not None and self._template is not None:
-            if traceback.tb_frame.f_globals.get("__jinja_template__") is self._template:
-                line = self._template.get_corresponding_lineno(traceback.tb_lineno)
+        line: int | None = None
+        template: Any = self._template
+        while traceback is not None:
+            if traceback.tb_frame.f_globals.get("__jinja_template__", self) is template:
+                line = template.get_corresponding_lineno(traceback.tb_lineno)
             traceback = traceback.tb_next
         return line
 
@@ -213,10 +214,17 @@ def _compile(tree: nodes.Template, needs: Needs) -> jinja2.Template | None:
     raise fault
 
 
-def _make_sole(tree: nodes.Template) -> str | None:
+class Sole(NamedTuple):
+    """A template of one expression, what follows it, and the expression's line."""
+
+    tail: str
+    line: int
+
+
+def _make_sole(tree: nodes.Template) -> Sole | None:
     """If the template is one expression (and a line's end), make it an assignment of its value.
 
-    Returns that end. So a value of bytes can be had as it is, which an output would not allow.
+    So a value of bytes can be had as it is, which an output would not allow.
     """
     match tree.body:
         case [nodes.Output(nodes=[expression, *rest])] if not isinstance(
@@ -235,7 +243,7 @@ def _make_sole(tree: nodes.Template) -> str | None:
     target = nodes.Name(_VALUE, "store", lineno=expression.lineno)
     tree.body = [nodes.Assign(target, expression, lineno=expression.lineno)]
     tree.set_environment(environment())
-    return tail
+    return Sole(tail, expression.lineno)
 
 
 def _bounded(chunks: Iterable[str]) -> Iterator[str]:

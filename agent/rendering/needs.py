@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import cast
 
 from jinja2 import TemplateAssertionError, meta, nodes
 
@@ -60,7 +61,7 @@ def _misuse(name: nodes.Name) -> str:
 def _proper_names(tree: nodes.Template, needs: Needs) -> Iterator[int]:
     """The ids of Name nodes that are used in a permitted form; records what they need."""
     for node in tree.find_all((nodes.Getattr, nodes.Getitem, nodes.Call)):
-        owner: nodes.Node = node.node
+        owner = cast(nodes.Getattr, node).node
         if not isinstance(owner, nodes.Name):
             continue
         match node:

@@ -16,7 +16,7 @@ from agent.rendering.text import Fault, text_of
 PARTS = ("certificate", "chain", "private_key")
 
 _BLOCK = re.compile(
-    r"-----BEGIN (?P<label>[A-Z0-9 ]{1,64})-----[^-]+(?:-[^-]+)*?-----END (?P=label)-----"
+    r"-----BEGIN (?P<label>[A-Z0-9 ]{1,64})-----(?:(?!-----)[\s\S])*-----END (?P=label)-----"
 )
 _CERTIFICATE_FIELDS = ("certificate", "tls.crt", "cert", "crt")
 _CHAIN_FIELDS = ("ca_chain", "chain", "issuing_ca", "ca.crt")

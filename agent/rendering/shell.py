@@ -14,14 +14,12 @@ _BARE = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9]")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-_SHELL_GOES_BY = frozenset(
-    "_ IFS PATH ENV PS4 PROMPT_COMMAND UID EUID PPID GROUPS SHELLOPTS DIRSTACK FUNCNAME OPTIND"
-    " HISTCMD LINENO RANDOM SRANDOM SECONDS EPOCHSECONDS EPOCHREALTIME".split()
+_REFUSED = re.compile(
+    "_|IFS|PATH|ENV|PS4|PROMPT_COMMAND|UID|EUID|PPID|GROUPS|SHELLOPTS|DIRSTACK|FUNCNAME|OPTIND"
+    "|HISTCMD|LINENO|RANDOM|SRANDOM|SECONDS|EPOCHSECONDS|EPOCHREALTIME|BASH.*|LD_.*"
 )
-"""Refused: bash keeps them read-only or ignores what is assigned; evaluates it as arithmetic, and
+"""Bash keeps them read-only or ignores what is assigned; evaluates it as arithmetic, and
 with that commands in it (RANDOM, HISTCMD, OPTIND); or goes by it when it runs anything."""
-
-_REFUSED_PREFIXES = ("BASH", "LD_")
 
 
 def shell_quote(text: str) -> str:
@@ -44,6 +42,6 @@ def variable_name(name: str, *, is_upper: bool) -> str:
         variable = name
     if not _NAME.fullmatch(variable):
         raise Fault(f'"{name}" is no name for a shell variable (letters, digits and _)')
-    if variable in _SHELL_GOES_BY or variable.startswith(_REFUSED_PREFIXES):
+    if _REFUSED.fullmatch(variable):
         raise Fault(f'"{name}" would set {variable}, which belongs to the shell or the loader')
     return variable

@@ -18,9 +18,8 @@ OWN_NAMES = frozenset({"secrets", "meta", "env"})
 JINJA_NAMES = frozenset({"range", "dict", "namespace"})
 """Functions of Jinja2 that are there; the rest of its globals is not."""
 
-_SYNTAX = frozenset(
-    "true false none True False None and or not in is if else self super loop caller varargs kwargs"
-    " recursive".split()
+_SYNTAX = re.compile(
+    "[tT]rue|[fF]alse|[nN]one|and|or|not|in|is|if|else|self|super|loop|caller|varargs|kwargs"
 )
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
@@ -102,7 +101,8 @@ def _reference(match: re.Match[str]) -> Reference | None:
     line = match.string.count("\n", 0, match.start(3 if second is not None else 2)) + 1
     if name == "secrets" and first is not None and second is not None:
         return Reference(first, second, line)
-    if second is not None or first is None or name in OWN_NAMES | JINJA_NAMES | _SYNTAX:
+    is_taken = name in OWN_NAMES or name in JINJA_NAMES or _SYNTAX.fullmatch(name)
+    if second is not None or first is None or is_taken:
         return None
     return Reference(name, first, line)
 

@@ -83,7 +83,7 @@ def encode(text: str) -> bytes:
 
 
 def plain(value: object, depth: int = 0) -> Any:
-    """The value as dict, list, str, int, float, bool and None only; what JSON has not is a Fault."""
+    """The value as dict, list, str, int, float, bool, None only; what JSON has not is a Fault."""
     if depth > DEEPEST:
         raise Fault(f"nested deeper than {DEEPEST} levels")
     match value:

@@ -45,9 +45,7 @@ class View(Mapping[str, Any]):
         return f"<{self.title}>"
 
     def __str__(self) -> str:
-        raise Fault(
-            f"{self.title} is a whole of {listed(self)}: name a field, or use a filter such as tojson"
-        )
+        raise Fault(f"{self.title} is not one value ({listed(self)}): name a field, or use tojson")
 
     def field(self, name: str) -> Any:
         """The value, or a Fault that names what there is."""
@@ -92,7 +90,9 @@ class Scope:
         """An environment variable; unset without a default is a Fault."""
         value = self._environment.get(name, default)
         if value is None:
-            raise Fault(f'environment variable {name} is not set; env("{name}", "") allows for that')
+            raise Fault(
+                f'environment variable {name} is not set; env("{name}", "") allows for that'
+            )
         return value
 
     def _reading(self, name: str) -> Held:

@@ -57,9 +57,10 @@ class KnownValues:
         return bool(self.spans(text))
 
     def _longest(self, text: str, start: int, lengths: Iterable[int]) -> int:
+        left = len(text) - start
         fitting = (
             length
             for length in sorted(set(lengths), reverse=True)
-            if text[start : start + length] in self._values
+            if length <= left and text[start : start + length] in self._values
         )
         return next(fitting, 0)

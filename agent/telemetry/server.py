@@ -8,6 +8,7 @@ its life, so that nobody can keep probes out or use up the agent's descriptors.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ KEEPALIVE_SECONDS = 75.0
 LAST_WORDS_SECONDS = 1.0
 """Time for the answers under way when the server ends."""
 
+Newcomer = Callable[[], asyncio.Protocol]
 Answer = Callable[["web.BaseRequest"], Awaitable["web.Response"]]
 
 
@@ -70,7 +72,7 @@ class TelemetryServer:
         from aiohttp import web
 
         server = web.Server(
-            self._answer,  # type: ignore[arg-type]  # any of its requests is a BaseRequest
+            self._answer,
             access_log=None,
             keepalive_timeout=KEEPALIVE_SECONDS,
             lingering_time=0.0,
@@ -79,7 +81,7 @@ class TelemetryServer:
             max_headers=MOST_HEADERS,
         )
         try:
-            async with self._listening(lambda: _newcomer(server)):
+            async with self._accepting(lambda: _newcomer(server)):
                 self.listening.set()
                 await asyncio.Event().wait()
         finally:
@@ -97,7 +99,9 @@ class TelemetryServer:
         if request.method not in ("GET", "HEAD"):
             return web.Response(status=405, text="GET or HEAD\n", headers={"Allow": "GET, HEAD"})
         if request.can_read_body:
-            return _closing(web.Response(status=400, text="a request here has no body\n"))
+            response = web.Response(status=400, text="a request here has no body\n")
+            response.force_close()
+            return response
         return await answer(request)
 
     async def _metrics_text(self, request: web.BaseRequest) -> web.Response:
@@ -122,19 +126,66 @@ class TelemetryServer:
     # --- where --------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def _listening(self, newcomer: Callable[[], asyncio.Protocol]) -> AsyncIterator[None]:
-        if self._spec.socket is not None:
-            bound = await asyncio.to_thread(
-                bind_unix, self._spec.socket, mode=self._spec.mode, uid=self._uid, gid=self._gid
-            )
+    async def _accepting(self, newcomer: Newcomer) -> AsyncIterator[None]:
+        accepting = self._on_tcp if self._spec.socket is None else self._on_unix
+        async with accepting(newcomer) as server:
             try:
-                async with await _serve_unix(newcomer, bound.socket):
-                    self.address = str(self._spec.socket)
-                    yield
-            finally:
-                await asyncio.to_thread(bound.remove)
-        else:
-            async with await self._serve_tcp(newcomer) as server:
-                host, port = server.sockets[0].getsockname()[:2]
-                self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
                 yield
+            finally:
+                server.close()
+
+    @asynccontextmanager
+    async def _on_unix(self, newcomer: Newcomer) -> AsyncIterator[asyncio.Server]:
+        path = self._spec.socket
+        assert path is not None  # noqa: S101  # `_accepting` has looked
+        bound = await asyncio.to_thread(
+            bind_unix, path, mode=self._spec.mode, uid=self._uid, gid=self._gid
+        )
+        try:
+            self.address = str(path)
+            loop = asyncio.get_running_loop()
+            yield await loop.create_unix_server(newcomer, sock=bound.socket)
+        finally:
+            await asyncio.to_thread(bound.remove)
+
+    @asynccontextmanager
+    async def _on_tcp(self, newcomer: Newcomer) -> AsyncIterator[asyncio.Server]:
+        host, port = _host_and_port(self._spec.address or DEFAULT_ADDRESS)
+        try:
+            server = await asyncio.get_running_loop().create_server(newcomer, host, port)
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise AgentError(f"can't listen on {host} port {port}: {reason}") from None
+        self.address = _written(*server.sockets[0].getsockname()[:2])
+        yield server
+
+
+def _newcomer(server: web.Server) -> asyncio.Protocol:
+    """The protocol of one more connection; the oldest make room for it."""
+    connections = server.connections
+    for oldest in connections[: max(0, len(connections) + 1 - MOST_CONNECTIONS)]:
+        oldest.force_close()
+    return server()
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    """HOST:PORT, [HOST]:PORT or, on loopback, :PORT."""
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise ConfigurationError([f"telemetry.address: {address} is not HOST:PORT"])
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _written(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _verdict(is_good: bool, missing: list[str]) -> web.Response:
+    return _json(200 if is_good else 503, {"ok": is_good, "missing": missing})
+
+
+def _json(status: int, content: object) -> web.Response:
+    from aiohttp import web
+
+    body = msgspec.json.encode(content) + b"\n"
+    return web.Response(status=status, body=body, content_type="application/json")

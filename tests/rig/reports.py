@@ -1,4 +1,4 @@
-"""What a child process tells a test: lines through a FIFO, awaited instead of polled."""
+"""What processes tell a test, awaited instead of polled: lines through a FIFO, and their end."""
 
 from __future__ import annotations
 
@@ -53,3 +53,19 @@ def reports(folder: Path) -> Iterator[Reports]:
     finally:
         loop.remove_reader(found._fd)
         found.close()
+
+
+async def end_of(pid: int) -> None:
+    """Wait for the end of any process; TimeoutError if it lives on for a long time."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(pidfd, ended.set)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await ended.wait()
+    finally:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)

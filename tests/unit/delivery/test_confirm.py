@@ -13,7 +13,7 @@ from agent.config.model import Confirm, ConfirmCommand, ConfirmHttp
 from agent.core.clock import SystemClock
 from agent.core.errors import ConfigurationError, ConfirmError
 from agent.delivery.announcement import Announcement
-from agent.delivery.confirm import Polled, confirmation
+from agent.delivery.confirm import HttpQuestion, Polled, confirmation
 from tests.rig.clock import JumpClock
 from tests.rig.processes import free_port
 from tests.rig.raw_server import silent
@@ -172,3 +172,10 @@ async def test_a_command_without_end_does_not_confirm() -> None:
 def test_a_url_that_can_not_work_is_a_configuration_error() -> None:
     with pytest.raises(ConfigurationError):
         confirmation(ConfirmHttp(http="app/health"), SystemClock())
+
+
+async def test_one_question_takes_a_part_of_the_time_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.delivery.confirm.REQUEST_SECONDS", 0.1)
+    async with silent() as url:
+        question = HttpQuestion(ConfirmHttp(http=url))
+        assert await question.ask(NEWS, 30) == "no answer within 0.1 s"

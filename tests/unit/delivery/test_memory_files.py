@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from agent.core.errors import DeliveryError
 from agent.delivery.memory_files import SEALS, memory_files, path_of
 from agent.delivery.spawn import run_command, spawn
+from tests.rig.descriptors import open_descriptors
 from tests.rig.needs import needs_root
 from tests.rig.reports import reports
 
@@ -76,10 +77,10 @@ def test_files_are_sealed_private_and_say_nothing_by_their_name() -> None:
 
 
 def test_they_are_gone_afterwards_from_descriptors_and_mappings() -> None:
-    before = set(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     with memory_files({"A": b"a", "EMPTY": b""}, None):
         assert "memfd:leasehold" in Path("/proc/self/maps").read_text()
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
     assert "memfd:leasehold" not in Path("/proc/self/maps").read_text()
 
 

@@ -1,4 +1,4 @@
-"""The child of `run`: has what it is given, is told of changes, ends with its code, leaves nothing."""
+"""The child of `run`: has what it is given, is told of changes, and its end is ours."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ from agent.delivery.process import ChildProcess
 from agent.delivery.provision import Provision
 from agent.delivery.spawn import children
 from tests.rig.clock import JumpClock
+from tests.rig.descriptors import open_descriptors
 from tests.rig.needs import needs_root
-from tests.rig.reports import PATIENCE, Reports, reports
+from tests.rig.reports import PATIENCE, Reports, end_of, reports
 
 RUNS_ON_EVERY_LOOP = True
 
@@ -42,15 +43,34 @@ WAITS = 'echo ready >"$REPORTS"; while :; do read line <"$NEVER"; done'
 class Life:
     """A supervised child in its task, and all that happened."""
 
-    def __init__(self, child: ChildProcess, told: Reports, events: list[Event]) -> None:
-        self.child, self.told, self.events = child, told, events
-        self.task: asyncio.Task[int]
+    child: ChildProcess
+    told: Reports
+    task: asyncio.Task[int]
+
+    def __init__(self, clock: Clock) -> None:
+        self.events: list[Event] = []
+        self._clock, self._instants = clock, list[float]()
+        self._more = asyncio.Event()
 
     def all(self, kind: type[Event]) -> list[Any]:
         return [event for event in self.events if type(event) is kind]
 
-    def has_started(self, times: int) -> Callable[[], bool]:
-        return lambda: len(self.all(ProcessStarted)) >= times
+    def emit(self, event: Event) -> None:
+        self.events.append(event)
+        self._instants.append(self._clock.now())
+        self._more.set()
+
+    def at(self, kind: type[Event], number: int) -> float:
+        """The instant of the clock at which the event with this number, from 0, happened."""
+        instants = zip(self.events, self._instants, strict=True)
+        return [at for event, at in instants if type(event) is kind][number]
+
+    async def has(self, kind: type[Event], times: int) -> None:
+        """Wait, in real time, for as many events: these are real processes."""
+        async with asyncio.timeout(PATIENCE):
+            while len(self.all(kind)) < times:
+                self._more.clear()
+                await self._more.wait()
 
     async def code(self) -> int:
         async with asyncio.timeout(PATIENCE):
@@ -79,19 +99,20 @@ def live(tmp_path: Path) -> Live:
         withhold: tuple[str, ...] = (),
     ) -> AsyncIterator[Life]:
         os.mkfifo(tmp_path / "never")
-        events: list[Event] = []
+        clock = clock or SystemClock()
+        life = Life(clock)
         environment = {"PATH": os.environ["PATH"], "REPORTS": str(tmp_path / "reports")}
         environment |= {"NEVER": str(tmp_path / "never"), **(base or {})}
-        child = ChildProcess(
+        child = life.child = ChildProcess(
             spec,
             ["/bin/sh", "-c", script],
-            clock=clock or SystemClock(),
-            emit=events.append,
+            clock=clock,
+            emit=life.emit,
             base_environment=environment,
             withhold=withhold,
         )
         with reports(tmp_path) as told:
-            life = Life(child, told, events)
+            life.told = told
             life.task = asyncio.create_task(child.run(first or password("one")))
             try:
                 yield life
@@ -101,6 +122,10 @@ def live(tmp_path: Path) -> Live:
         assert not children
 
     return lives
+
+
+def refuse(event: Event) -> None:
+    pytest.fail(f"happened: {event}")
 
 
 # --- its end -----------------------------------------------------------------------------------
@@ -129,14 +154,14 @@ async def test_a_child_that_ignores_its_stop_signal_is_killed_with_its_group(
 ) -> None:
     script = "trap '' TERM; sleep 60 & " + 'echo $! >"$REPORTS"; ' + WAITS
     async with live(script, clock=clock) as life:
-        grandchild = os.pidfd_open(int(await life.told.next()))
+        grandchild = int(await life.told.next())
         assert await life.told.next() == "ready"
         stopping = asyncio.create_task(life.child.stop("SIGTERM"))
         await clock.advance(QUICK.stop.timeout - 0.1)
         assert not stopping.done()
         await clock.advance(0.2)
         assert await stopping == 128 + signal.SIGKILL
-        await readable(grandchild)
+        await end_of(grandchild)
 
 
 async def test_a_stopped_child_can_be_stopped(live: Live) -> None:
@@ -178,22 +203,20 @@ async def test_what_it_left_in_its_group_ends_with_it(live: Live) -> None:
     async with live("(trap '' HUP TERM; exec sleep 60) & " + 'echo $! >"$REPORTS"') as life:
         left_behind = int(await life.told.next())
         assert await life.code() == 0
-        assert not is_running(left_behind)
+        await end_of(left_behind)
 
 
 async def test_stop_before_the_start_means_that_there_is_none() -> None:
-    child = ChildProcess(
-        QUICK, ["true"], clock=SystemClock(), emit=pytest.fail, base_environment={}
-    )
+    child = ChildProcess(QUICK, ["true"], clock=SystemClock(), emit=refuse, base_environment={})
     assert await child.stop("SIGTERM") == 0
     assert await child.run(Provision({})) == 0
 
 
 async def test_a_command_that_can_not_be_started_is_an_error_with_its_name() -> None:
     child = ChildProcess(
-        QUICK, ["/no/such", "s3cret"], clock=SystemClock(), emit=pytest.fail, base_environment={}
+        QUICK, ["/no/such", "s3cret"], clock=SystemClock(), emit=refuse, base_environment={}
     )
-    with pytest.raises(DeliveryError, match="^/no/such: can't be started: No such file"):
+    with pytest.raises(DeliveryError, match=r"^/no/such: can't be started: No such file"):
         await child.run(password("s3cret"))
     assert await child.stop("it is not there") == 0
 
@@ -263,7 +286,7 @@ async def test_an_unknown_user_is_named_and_nothing_is_started() -> None:
         Process(user="no-such-user"),
         ["true"],
         clock=SystemClock(),
-        emit=pytest.fail,
+        emit=refuse,
         base_environment={},
     )
     with pytest.raises(DeliveryError, match="user 'no-such-user'"):
@@ -271,7 +294,7 @@ async def test_an_unknown_user_is_named_and_nothing_is_started() -> None:
 
 
 async def test_no_descriptor_is_leaked_by_many_lives(live: Live) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(open_descriptors())
     given = Provision({"PASSWORD": "0"}, {"KEY": b"0"})
     async with live('ls /proc/self/fd | wc -l >"$REPORTS"; ' + SAYS_PASSWORD, QUICK, given) as life:
         while_alive = set()
@@ -279,11 +302,11 @@ async def test_no_descriptor_is_leaked_by_many_lives(live: Live) -> None:
             # 0 1 2, the memory file, the guard, and the folder that ls reads
             assert int(await life.told.next()) == 6
             assert await life.told.next() == str(number - 1)
-            while_alive.add(len(os.listdir("/proc/self/fd")))
+            while_alive.add(len(open_descriptors()))
             new = Provision({"PASSWORD": str(number)}, {"KEY": b"%d" % number})
             await applied(life.child.provide(new))
         assert len(while_alive) == 1
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(open_descriptors()) == before
 
 
 # --- a change ----------------------------------------------------------------------------------
@@ -299,7 +322,7 @@ async def test_a_changed_environment_restarts_it(live: Live) -> None:
         assert await life.told.next() == "one"
         first = life.all(ProcessStarted)[0].pid
         await applied(life.child.provide(password("two")))
-        assert not is_running(first), "confirmed before the old one was gone"
+        assert first not in children, "confirmed before the old one was gone"
         assert await life.told.next() == "two"
         assert life.all(ProcessEnded)[0].code == 128 + signal.SIGTERM
         assert life.all(ProcessEnded)[0].retry_after is None
@@ -371,7 +394,7 @@ async def test_told_to_do_nothing_it_gets_a_change_at_its_next_start(
         await clock.advance(10)
         assert not result.done()
         os.kill(life.all(ProcessStarted)[0].pid, signal.SIGKILL)
-        await ended(life, 1)
+        await life.has(ProcessEnded, 1)
         await clock.advance(1.0)
         assert await life.told.next() == "two"
         await applied(result)
@@ -389,26 +412,20 @@ async def test_a_change_that_came_too_late_is_said_not_to_have_been_applied(live
 # --- crashes -----------------------------------------------------------------------------------
 
 
-async def ended(life: Life, times: int) -> None:
-    """Wait until the child has ended so often, in real time: it is a real process."""
-    async with asyncio.timeout(PATIENCE):
-        while len(life.all(ProcessEnded)) < times:
-            await asyncio.sleep(0.002)
-
-
 async def test_a_crashing_child_is_started_again_later_and_later(
     live: Live, clock: JumpClock
 ) -> None:
     spec = Process(on_exit="restart_on_failure")
     async with live("exit 7", spec, clock=clock) as life:
         for times in range(1, 9):
-            await ended(life, times)
+            await life.has(ProcessEnded, times)
             delay = life.all(ProcessEnded)[-1].retry_after
             assert 0.1 <= delay <= min(60.0, 2.0 ** (times - 1))
-            await clock.advance(delay * 0.99)
-            assert len(life.all(ProcessStarted)) == times
-            await clock.advance(delay * 0.02)
-            assert len(life.all(ProcessStarted)) == times + 1
+            await clock.advance(delay)
+            await life.has(ProcessStarted, times + 1)
+            assert life.at(ProcessStarted, times) == pytest.approx(
+                life.at(ProcessEnded, times - 1) + delay
+            )
 
 
 async def test_a_life_of_a_minute_forgives_the_crashes_before(live: Live, clock: JumpClock) -> None:
@@ -417,12 +434,12 @@ async def test_a_life_of_a_minute_forgives_the_crashes_before(live: Live, clock:
         never = life.told.path.with_name("never")
         for times in range(1, 7):
             await asyncio.to_thread(never.write_text, "1\n")
-            await ended(life, times)
+            await life.has(ProcessEnded, times)
             await clock.advance(60)
-            assert len(life.all(ProcessStarted)) == times + 1
+            await life.has(ProcessStarted, times + 1)
         await clock.advance(60)
         await asyncio.to_thread(never.write_text, "0\n")
-        await ended(life, 7)
+        await life.has(ProcessEnded, 7)
         assert life.all(ProcessEnded)[-1].retry_after <= 1.0
 
 
@@ -433,7 +450,7 @@ async def test_success_ends_what_is_restarted_on_failure_only(live: Live) -> Non
 
 async def test_stop_ends_the_wait_for_the_next_start(live: Live, clock: JumpClock) -> None:
     async with live("exit 7", Process(on_exit="restart"), clock=clock) as life:
-        await ended(life, 1)
+        await life.has(ProcessEnded, 1)
         assert await life.child.stop("SIGTERM") == 7
 
 
@@ -454,20 +471,3 @@ async def test_a_signal_before_the_start_or_after_the_end_is_no_error(live: Live
         life.child.forward(signal.SIGUSR1)
         await life.code()
         life.child.forward(signal.SIGUSR1)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return b"\nState:\tZ" not in Path(f"/proc/{pid}/status").read_bytes()
-    except FileNotFoundError:
-        return False
-
-
-async def readable(pidfd: int) -> None:
-    """Wait for the end of a process, and close its descriptor."""
-    loop, seen = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(pidfd, seen.set)
-    async with asyncio.timeout(PATIENCE):
-        await seen.wait()
-    loop.remove_reader(pidfd)
-    os.close(pidfd)

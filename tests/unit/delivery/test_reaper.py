@@ -37,12 +37,14 @@ async def main():
     early = await run_command(["sh", "-c", "true & exec true"], environment=ENVIRONMENT, timeout=5)
     with reaping_orphans():
         made = await run_command(
-            ["sh", "-c", "for i in 1 2 3 4 5; do (sleep 0.05 &) ; done; sh -c 'sleep 0.1; exit 9' & "
-             "exit 4"], environment=ENVIRONMENT, timeout=5)
-        own = [spawn(["sh", "-c", f"sleep 0.0{n}; exit {n}"], environment=ENVIRONMENT)
+            ["sh", "-c", "for i in 1 2 3; do (read line <go; exit 9) & done; exit 4"],
+            environment=ENVIRONMENT, timeout=5)
+        own = [spawn(["sh", "-c", f"exit {n}"], environment=ENVIRONMENT)
                for n in range(1, 10)]
         codes = [await child.wait() for child in own]
-        assert ours(), "no orphan has come to us: the test shows nothing"
+        assert len(ours()) == 3, "no orphan has come to us: the test shows nothing"
+        with open("go", "w"):
+            pass
         async with asyncio.timeout(5):
             await all_gone()
     print(early.code, made.code, codes, children)
@@ -52,13 +54,15 @@ async def main():
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_orphans_are_reaped_and_own_children_keep_their_codes(loop: str) -> None:
+def test_orphans_are_reaped_and_own_children_keep_their_codes(tmp_path: Path, loop: str) -> None:
+    os.mkfifo(tmp_path / "go")
     ended = subprocess.run(
         [sys.executable, "-W", "error", "-c", PID_1, loop],
         capture_output=True,
         text=True,
         check=False,
         timeout=20,
+        cwd=tmp_path,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
     )
     assert ended.stderr == ""

@@ -20,14 +20,11 @@ from agent.delivery.spawn import (
     signal_number,
     spawn,
 )
-from tests.rig.reports import reports
+from tests.rig.descriptors import open_descriptors
+from tests.rig.reports import end_of, reports
 
 RUNS_ON_EVERY_LOOP = True
 ENVIRONMENT = {"PATH": os.environ["PATH"], "SECRET": "s3cret"}
-
-
-def open_descriptors() -> set[str]:
-    return set(os.listdir("/proc/self/fd"))
 
 
 def is_gone(pid: int) -> bool:
@@ -69,19 +66,19 @@ async def test_a_signal_to_one_that_is_gone_is_no_error() -> None:
     await child.wait()
     child.signal(signal.SIGTERM)
     child.signal_group(signal.SIGTERM)
-    assert not child.was_stopped()
+    assert child.stopped_by() is None
 
 
 async def test_a_stop_is_noticed_once() -> None:
     async with spawn(["sleep", "60"], environment=ENVIRONMENT) as child:
-        assert not child.was_stopped()
+        assert child.stopped_by() is None
         stopped = asyncio.Event()
         with at_child_signal(stopped.set):
             child.signal(signal.SIGSTOP)
             async with asyncio.timeout(5):
                 await stopped.wait()
-        assert child.was_stopped()
-        assert not child.was_stopped()
+        assert child.stopped_by() == signal.SIGSTOP
+        assert child.stopped_by() is None
 
 
 async def test_leaving_the_block_kills_the_whole_group(tmp_path: Path) -> None:
@@ -89,23 +86,7 @@ async def test_leaving_the_block_kills_the_whole_group(tmp_path: Path) -> None:
         async with shell('sleep 60 & echo $! >"$REPORTS"; wait', REPORTS=str(told.path)) as child:
             grandchild = int(await told.next())
     assert child.code == 128 + signal.SIGKILL
-    await gone(grandchild)
-
-
-async def gone(pid: int) -> None:
-    """Wait for the end of a process that is not our child."""
-    try:
-        pidfd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_reader(pidfd, ended.set)
-    try:
-        async with asyncio.timeout(5):
-            await ended.wait()
-    finally:
-        asyncio.get_running_loop().remove_reader(pidfd)
-        os.close(pidfd)
+    await end_of(grandchild)
 
 
 async def test_what_is_left_of_a_group_can_end_with_its_leader(tmp_path: Path) -> None:
@@ -117,7 +98,7 @@ async def test_what_is_left_of_a_group_can_end_with_its_leader(tmp_path: Path) -
         left_behind = int(await told.next())
         await asyncio.to_thread((tmp_path / "go").write_text, "\n")
         assert await child.wait() == 7
-        await gone(left_behind)
+        await end_of(left_behind)
 
 
 async def test_a_program_that_is_not_there_is_named_and_its_arguments_are_not() -> None:
@@ -209,7 +190,7 @@ async def test_a_command_that_ignores_sigterm_is_killed_with_all_its_processes(
         script = "trap '' TERM; sleep 60 & echo $! >\"$REPORTS\"; wait; sleep 60"
         ended = await run_command(["sh", "-c", script], environment=environment, timeout=0.2)
         assert (ended.code, ended.is_timeout) == (128 + signal.SIGKILL, True)
-        await gone(int(await told.next()))
+        await end_of(int(await told.next()))
 
 
 async def test_a_cancelled_command_is_ended_with_all_its_processes(tmp_path: Path) -> None:
@@ -223,7 +204,7 @@ async def test_a_cancelled_command_is_ended_with_all_its_processes(tmp_path: Pat
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await gone(grandchild)
+        await end_of(grandchild)
 
 
 def test_signals_are_known_by_both_names_in_any_case() -> None:

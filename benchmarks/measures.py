@@ -1,0 +1,124 @@
+"""What is measured. Both agents take turns, so that the machine's moods meet both."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from statistics import median
+
+from benchmarks.ground import Ground, recording
+from benchmarks.peers import Job, Peer
+from benchmarks.watch import running
+
+QUIET_AFTER = 5.0
+IDLE_SECONDS = 60.0
+ROUND_SECONDS = 60
+
+
+@dataclass
+class Figure:
+    """One figure of both: samples, and how leasehold's median may compare to bao agent's."""
+
+    what: str
+    unit: str
+    samples: dict[str, list[float]] = field(default_factory=dict)
+    most_ratio: float | None = None
+    most: float | None = None
+
+    def add(self, peer: Peer, value: float) -> None:
+        self.samples.setdefault(peer.name, []).append(value)
+
+    def median(self, name: str) -> float | None:
+        return median(self.samples[name]) if self.samples.get(name) else None
+
+
+@contextmanager
+def job(ground: Ground, count: int, *, every: int = 300, address: str = "") -> Iterator[Job]:
+    """A job in a folder of its own, which is gone afterwards."""
+    folder = ground.fresh()
+    (folder / "files").mkdir(mode=0o750)
+    yield Job(count, folder / "files", address or ground.address, every)
+    shutil.rmtree(folder)
+
+
+def start(ground: Ground, peers: list[Peer], count: int, runs: int, ratio: float) -> list[Figure]:
+    """From exec until all files are there."""
+    seconds = Figure(f"start → {count} files", "s", most_ratio=ratio)
+    cpu = Figure(f"CPU of that start ({count})", "s")
+    for _ in range(runs):
+        for peer in peers:
+            with job(ground, count) as task, running(peer, task) as agent:
+                seconds.add(peer, agent.start_seconds)
+                cpu.add(peer, agent.cpu_seconds())
+    return [seconds, cpu]
+
+
+def requests(ground: Ground, peers: list[Peer], count: int) -> list[Figure]:
+    """What the server is asked for during a start, through a proxy that writes it down."""
+    kinds: dict[str, tuple[str, float]] = {
+        "reads": (f"{ground.mount}/data/", count),
+        "preflights": ("sys/internal/ui/mounts", 1),
+        "logins": ("auth/" + ground.role_mount, 1),
+    }
+    figures = {
+        name: Figure(f"{name} ({count} secrets)", "requests", most=most)
+        for name, (_, most) in kinds.items()
+    }
+    total = Figure(f"all requests ({count} secrets)", "requests")
+    connections = Figure(f"connections at once ({count} secrets)", "connections", most=16)
+    for peer in peers:
+        with (
+            recording(ground.address) as proxy,
+            job(ground, count, address=proxy.address) as task,
+            running(peer, task),
+        ):
+            for name, (prefix, _) in kinds.items():
+                figures[name].add(peer, len(proxy.requests(prefix)))
+            total.add(peer, len(proxy.seen))
+            connections.add(peer, proxy.most_connections)
+    return [*figures.values(), total, connections]
+
+
+def rounds(ground: Ground, peers: list[Peer], count: int, runs: int) -> list[Figure]:
+    """Every secret read again, unchanged, once in ROUND_SECONDS: the CPU of that time."""
+    cpu = Figure(f"refresh round of {count} unchanged secrets", "s of CPU", most_ratio=1 / 20)
+    for peer in peers:
+        with job(ground, count, every=ROUND_SECONDS) as task, running(peer, task) as agent:
+            time.sleep(ROUND_SECONDS)
+            for _ in range(runs):
+                cpu.add(peer, agent.cpu_during(ROUND_SECONDS))
+    return [cpu]
+
+
+def idle(ground: Ground, peers: list[Peer], count: int, runs: int) -> list[Figure]:
+    """All read, default intervals: memory after each start, CPU during the last one's minute."""
+    pss = Figure(f"idle with {count} secrets: PSS", "MiB", most_ratio=0.6)
+    cpu = Figure(f"idle with {count} secrets: CPU", "s a minute", most=0.1)
+    for number in range(runs):
+        for peer in peers:
+            with job(ground, count) as task, running(peer, task) as agent:
+                time.sleep(QUIET_AFTER)
+                pss.add(peer, agent.pss_mib())
+                if number == runs - 1:
+                    cpu.add(peer, agent.cpu_during(IDLE_SECONDS))
+    return [pss, cpu]
+
+
+def many(ground: Ground, peer: Peer, count: int, runs: int) -> list[Figure]:
+    """One agent with very many secrets, at default intervals."""
+    seconds = Figure(f"start → {count} files", "s")
+    start_cpu = Figure(f"CPU of that start ({count})", "s")
+    pss = Figure(f"{count} secrets: PSS", "MiB")
+    cpu = Figure(f"{count} secrets, each read every 5 min: CPU", "s a minute")
+    for number in range(runs):
+        with job(ground, count) as task, running(peer, task) as agent:
+            seconds.add(peer, agent.start_seconds)
+            start_cpu.add(peer, agent.cpu_seconds())
+            time.sleep(QUIET_AFTER)
+            pss.add(peer, agent.pss_mib())
+            if number == runs - 1:
+                cpu.add(peer, agent.cpu_during(IDLE_SECONDS))
+    return [seconds, start_cpu, pss, cpu]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median
@@ -15,7 +16,8 @@ from benchmarks.watch import running
 
 QUIET_AFTER = 5.0
 IDLE_SECONDS = 60.0
-ROUND_SECONDS = 60
+EVERY = 300
+STAGGER = 50.0
 
 
 @dataclass
@@ -36,11 +38,11 @@ class Figure:
 
 
 @contextmanager
-def job(ground: Ground, count: int, *, every: int = 300, address: str = "") -> Iterator[Job]:
+def job(ground: Ground, count: int, *, address: str = "") -> Iterator[Job]:
     """A job in a folder of its own, which is gone afterwards."""
     folder = ground.fresh()
     (folder / "files").mkdir(mode=0o750)
-    yield Job(count, folder / "files", address or ground.address, every)
+    yield Job(count, folder / "files", address or ground.address, EVERY)
     shutil.rmtree(folder)
 
 
@@ -83,13 +85,24 @@ def requests(ground: Ground, peers: list[Peer], count: int) -> list[Figure]:
 
 
 def rounds(ground: Ground, peers: list[Peer], count: int, runs: int) -> list[Figure]:
-    """Every secret read again, unchanged, once in ROUND_SECONDS: the CPU of that time."""
+    """The CPU of EVERY seconds in which each secret is read once again, unchanged.
+
+    All samples go on together, each begun STAGGER after the one before: a round of one falls into
+    the quiet of the others.
+    """
     cpu = Figure(f"refresh round of {count} unchanged secrets", "s of CPU", most_ratio=1 / 20)
-    for peer in peers:
-        with job(ground, count, every=ROUND_SECONDS) as task, running(peer, task) as agent:
-            time.sleep(ROUND_SECONDS)
-            for _ in range(runs):
-                cpu.add(peer, agent.cpu_during(ROUND_SECONDS))
+
+    def sample(peer: Peer, begin_after: float) -> None:
+        time.sleep(begin_after)
+        with job(ground, count) as task, running(peer, task) as agent:
+            time.sleep(QUIET_AFTER)
+            cpu.add(peer, agent.cpu_during(EVERY))
+
+    turns = [(peer, number) for number in range(runs) for peer in peers]
+    with ThreadPoolExecutor(len(turns)) as pool:
+        samples = [pool.submit(sample, peer, number * STAGGER) for peer, number in turns]
+    for each in samples:
+        each.result()
     return [cpu]
 
 

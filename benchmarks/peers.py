@@ -27,7 +27,7 @@ class Job:
     count: int
     directory: Path
     address: str
-    every: int = 300
+    every: int
 
     def files(self) -> list[Path]:
         return [self.directory / f"s{number}" for number in range(self.count)]
@@ -66,7 +66,7 @@ class BaoAgent:
 
     def prepare(self, job: Job) -> list[str]:
         ground = self._ground
-        file = ground.disk / "bao-agent.hcl"
+        file = job.directory.parent / "bao-agent.hcl"
         head = f"""
 vault {{ address = "{job.address}" }}
 auto_auth {{
@@ -109,7 +109,7 @@ class Leasehold:
 
     def prepare(self, job: Job) -> list[str]:
         ground = self._ground
-        file = ground.disk / "leasehold.yaml"
+        file = job.directory.parent / "leasehold.yaml"
         auth = {
             "method": "approle",
             "mount": ground.role_mount,

@@ -49,14 +49,16 @@ class Listeners:
         self._configuration = configuration
         self.status.expect(configuration)
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Event, *, is_quiet: bool = False) -> None:
+        """Pass the event on; `is_quiet`: but not to the log."""
         if isinstance(event, ProcessStarted):
             self._is_process_started = True
         self._redact.note(event)
         self.status(event)
         if self._metrics is not None:
             self._metrics(event)
-        self._log(event)
+        if not is_quiet:
+            self._log(event)
         self._systemd(event)
 
     def reconfigured(self, configuration: Configuration) -> None:

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from agent.app.plan import demands
-from agent.config.model import Configuration, SecretEntry
-from agent.core.clock import Clock, wall_at
-from agent.core.errors import AgentError, StoreError
+from agent.config.model import Configuration
+from agent.core.clock import Clock
+from agent.core.errors import AgentError
 from agent.core.events import Event, LoginFailed, StoreDown
 from agent.core.secret import Reading
 from agent.delivery.content import load_content
@@ -31,73 +31,96 @@ class LiveCheck:
         self._configuration, self._clock, self._tell = configuration, clock, tell
         self.is_logged_in = True
 
-    async def run(
-        self, environment: Mapping[str, str]
-    ) -> None:
-        """Every store, each in turn, and then every bundle whose secrets were all had."""
+    async def run(self, environment: Mapping[str, str]) -> None:
+        """Every store in turn, then every bundle whose secrets were all had."""
         readings: dict[str, Reading] = {}
         for name, demand in demands(self._configuration).items():
-            readings |= await self._try_store(name, demand)
-        for name, spec in self._configuration.bundles.items():
-            await asyncio.to_thread(self._try_bundle, name, spec, readings, environment)
+            try:
+                readings |= await self._try_store(name, demand)
+            except AgentError as error:
+                self._tell(f"store {name}", str(error))
+        held = {name: Held(reading) for name, reading in readings.items()}
+        for name in self._configuration.bundles:
+            await asyncio.to_thread(self._try_bundle, name, held, environment)
 
     async def _try_store(self, name: str, demand: Demand) -> dict[str, Reading]:
-        trouble: list[str] = []
-
-        def note(event: Event) -> None:
-            if isinstance(event, LoginFailed | StoreDown):
-                trouble.append(event.reason)
-
-        changes = FileWatch(self._clock, note)
-        try:
-            store = await open_store(
-                name,
-                self._configuration.stores[name],
-                demand=demand,
-                clock=self._clock,
-                changes=changes,
-                emit=note,
-            )
-        except AgentError as error:
-            self._tell(f"store {name}", str(error))
-            return {}
+        login = _Login()
+        store = await open_store(
+            name,
+            self._configuration.stores[name],
+            demand=demand,
+            clock=self._clock,
+            changes=FileWatch(self._clock, login),
+            emit=login,
+        )
         async with asyncio.TaskGroup() as group:
             running = group.create_task(store.run(), name=f"store {name}")
             try:
-                if not await self._is_ready(store, trouble):
-                    return {}
-                return await self._try_secrets(store)
+                reason = await self._why_not_in(store, login)
+                self.is_logged_in = self.is_logged_in and reason is None
+                self._tell(f"store {name}: log in", reason)
+                return {} if reason else await self._try_secrets(store)
             finally:
                 await store.close()
                 running.cancel()
 
-    async def _is_ready(self, store: Store, trouble: list[str]) -> bool:
-        """Wait for the login, but no longer than for the first failure."""
-        news = _News()
-        unsubscribe = store.subscribe(news)
-        deadline = self._clock.now() + LONGEST_LOGIN
-        while not store.is_ready and not trouble:
-            news.event.clear()
-            if not await self._clock.wait(news.event, min(deadline, self._clock.now() + 0.1)):
-                if self._clock.now() >= deadline:
-                    break
+    async def _why_not_in(self, store: Store, login: _Login) -> str | None:
+        """Wait for the login, but not past the first failure."""
+        unsubscribe = store.subscribe(login)
+        if not store.is_ready:
+            await self._clock.wait(login.news, self._clock.now() + LONGEST_LOGIN)
         unsubscribe()
-        if store.is_ready:
-            self._tell(f"store {store.name}: log in", None)
-            return True
-        self.is_logged_in = False
-        self._tell(f"store {store.name}: log in", trouble[0] if trouble else "no answer in time")
-        return False
+        return None if store.is_ready else login.reason or "no answer in time"
 
     async def _try_secrets(self, store: Store) -> dict[str, Reading]:
         readings: dict[str, Reading] = {}
         for name, entry in self._configuration.secrets.items():
-            if entry.store != store.name:
-                continue
-            reading = await self._try_secret(store, name, entry)
-            if reading is not None:
-                readings[name] = reading
-        for reading in readings.values():
-            if reading.lease is not None:
-                await _revoked(store, reading)
+            if entry.store == store.name:
+                try:
+                    request = ReadRequest(entry.path, entry.data, entry.version)
+                    readings[name] = await store.read(request)
+                except AgentError as error:
+                    self._tell(f"secret {name}", str(error))
+                else:
+                    self._tell(f"secret {name}", None)
+        for name, reading in readings.items():
+            await self._give_back(store, name, reading)
         return readings
+
+    async def _give_back(self, store: Store, name: str, reading: Reading) -> None:
+        if reading.lease is None:
+            return
+        try:
+            await store.revoke(reading.lease)
+        except AgentError as error:
+            self._tell(f"secret {name}: revoke its lease", str(error))
+
+    def _try_bundle(
+        self, name: str, held: Mapping[str, Held], environment: Mapping[str, str]
+    ) -> None:
+        try:
+            content = load_content(name, self._configuration.bundles[name])
+            if content.secrets <= held.keys():
+                content.render(held, environment)
+                self._tell(f"bundle {name}", None)
+        except AgentError as error:
+            self._tell(f"bundle {name}", str(error))
+
+
+class _Login:
+    """Hears of the login's end, good or bad."""
+
+    def __init__(self) -> None:
+        self.news = asyncio.Event()
+        self.reason: str | None = None
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, LoginFailed | StoreDown):
+            self.reason = event.reason
+            self.news.set()
+
+    def look_again(self) -> None:
+        self.news.set()
+
+    def refresh(self) -> None:
+        """Values are of no interest here."""

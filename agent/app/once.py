@@ -11,7 +11,7 @@ from agent.app.listeners import Listeners
 from agent.config.load import Loaded
 from agent.core.clock import Clock
 from agent.core.errors import NotInTime, NotLoggedIn
-from agent.core.events import Event
+from agent.core.events import WARNING, Event
 from agent.file_watch import FileWatch
 from agent.ledger import Ledger
 
@@ -32,7 +32,7 @@ async def once(
     listeners = Listeners(loaded.configuration, ledger, clock, has_process=False)
 
     def emit(event: Event) -> None:
-        listeners(event, is_quiet=show is not None and event.level < event.WARNING)
+        listeners(event, is_quiet=show is not None and event.level < WARNING)
         if show is not None:
             show(listeners.status.summary())
 

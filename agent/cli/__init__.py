@@ -65,7 +65,7 @@ def main() -> NoReturn:
 
 def _invoke() -> Any:
     try:
-        return leasehold.main(standalone_mode=False)
+        return leasehold.main(prog_name="leasehold", standalone_mode=False)
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except click.Abort:

@@ -11,9 +11,31 @@ from typing import Any, TypeVar
 import click
 
 from agent.config.load import Loaded, load
-from agent.rendering.templates import check_template
+from agent.config.report import Place, Unfit
+from agent.config.scalars import duration
+from agent.config.tree import Text
+from agent.rendering.templates import check_template, compile_template
 
 T = TypeVar("T")
+
+
+class Duration(click.ParamType[float]):
+    """`30s`, `5m`, `1h30m`, or a number of seconds; the configuration's own reader."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            return duration(Text(Place("--timeout", 0), str(value), None, str(value)))
+        except Unfit as error:
+            self.fail(str(error), param, ctx)
+
+
+DURATION = Duration()
 
 config_option = click.option(
     "-c",
@@ -28,7 +50,12 @@ config_option = click.option(
 
 def loader(paths: tuple[Path, ...], *, on_this_host: bool = False) -> Callable[[], Loaded]:
     """A function that reads the configuration anew each time it is called."""
-    return lambda: load(paths, check_template=check_template, on_this_host=on_this_host)
+    return lambda: load(
+        paths,
+        check_template=check_template,
+        template_secrets=lambda source: compile_template(source, "").secrets,
+        on_this_host=on_this_host,
+    )
 
 
 def run_loop(main: Coroutine[Any, Any, T]) -> T:

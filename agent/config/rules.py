@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from agent.config.tree import Text
 from agent.config.walk import Checks, Reading
 
 ADDRESS_VARIABLES = ("VAULT_ADDR", "BAO_ADDR")
+_LOOPBACK = re.compile(r"127(?:\.[0-9]{1,3}){3}")
 _ONLY_FOR = {"field": "raw", "keys": "env", "parts": "pem"}
 _OF_ONE_SECRET = ("raw", "pem")
 
@@ -99,4 +101,4 @@ class Rules:
 
 def _is_loopback(address: str) -> bool:
     host = urlsplit(address).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    return host in ("localhost", "::1") or _LOOPBACK.fullmatch(host) is not None

@@ -26,7 +26,6 @@ def read_sources(paths: Sequence[Path], report: Report) -> Source:
     """Read and merge files and folders in order; what can't be read is in the report."""
     source = Source(Mapping(Place(str(paths[0]) if paths else "", 1), {}))
     for path in _files(paths, source, report):
-        report.file(str(path))
         tree = _read(path, source, report)
         if isinstance(tree, Mapping):
             source.tree = _merged(source.tree, tree)
@@ -38,6 +37,7 @@ def read_sources(paths: Sequence[Path], report: Report) -> Source:
 def _files(paths: Sequence[Path], source: Source, report: Report) -> Iterator[Path]:
     for path in paths:
         source.files.append(path)
+        report.file(str(path))
         if not path.is_dir():
             yield path
             continue
@@ -49,6 +49,8 @@ def _files(paths: Sequence[Path], source: Source, report: Report) -> Iterator[Pa
         if not inside:
             report.problem(Place(str(path), 1), (), "the folder has no *.yaml")
         source.files.extend(inside)
+        for each in inside:
+            report.file(str(each))
         yield from inside
 
 

@@ -175,7 +175,8 @@ class Walk:
         return BROKEN if any(each is BROKEN for each in values) else tuple(values)
 
     def _item(self, shape: Shape, node: Node, path: KeyPath) -> Any:
-        if isinstance(node, Text) and node.is_null and not node.is_from_environment:
+        is_empty = isinstance(node, Text) and node.is_null and not node.is_from_environment
+        if is_empty and not isinstance(shape, Anything):
             return self._refused(node, path, "is empty")
         return self.value(shape, node, path)
 

@@ -40,7 +40,7 @@ def _env(entry: FormatFile, secrets: Secrets) -> bytes:
         if variable in variables:
             raise Fault(f"{variables[variable]} and {where} would both be {variable}")
         variables[variable] = where
-        text = _at(where, text_of, value)
+        text = _at(where, _text, value)
         # an empty value needs no quotes, and some readers would take them for its text
         lines.append(f"{variable}={text and _at(where, shell_quote, text)}\n")
     return encode("".join(lines))
@@ -60,7 +60,7 @@ def _toml(entry: FormatFile, secrets: Secrets) -> bytes:
 
 def _properties(entry: FormatFile, secrets: Secrets) -> bytes:
     lines = (
-        f"{_property_text(name, ' :=#!')}={_property_text(_at(where, text_of, value), '')}\n"
+        f"{_property_text(name, ' :=#!')}={_property_text(_at(where, _text, value), '')}\n"
         for name, where, value in _flat(secrets, ".")
     )
     return encode("".join(lines))
@@ -98,6 +98,12 @@ def _flat(secrets: Secrets, joint: str) -> Iterator[tuple[str, str, Any]]:
     for name, fields in secrets.items():
         for field, value in fields.items():
             yield (f"{name}{joint}{field}" if len(secrets) > 1 else field), f"{name}.{field}", value
+
+
+def _text(value: object) -> str:
+    text = text_of(value)
+    encode(text)
+    return text
 
 
 def _tree(secrets: Secrets) -> Mapping[str, Any]:

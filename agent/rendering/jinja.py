@@ -21,11 +21,8 @@ from jinja2.utils import missing
 from agent.rendering import filters
 from agent.rendering.needs import Needs, find_needs
 from agent.rendering.simple import JINJA_NAMES, OWN_NAMES
-from agent.rendering.text import Fault, encode, text_of
+from agent.rendering.text import LONGEST, Fault, encode, text_of
 from agent.rendering.values import Scope, View
-
-LONGEST = 16 * 1024 * 1024
-"""Characters, and bytes, that a template may give."""
 
 # Whatever an expression of a template may raise; told by its type only.
 TEMPLATE_ERRORS = (
@@ -180,7 +177,7 @@ class JinjaBody:
             return Fault(error.reason, error.line or line)
         if isinstance(error, jinja2.exceptions.SecurityError):
             return Fault("this is not permitted in a template", line)
-        kind = type(error).__name__
+        kind = str(error)
         return Fault(f"{kind}; its text is withheld, because it may hold a value", line)
 
     def _line(self, traceback: TracebackType | None) -> int | None:
@@ -249,7 +246,7 @@ def _make_sole(tree: nodes.Template) -> Sole | None:
 def _bounded(chunks: Iterable[str]) -> Iterator[str]:
     size = 0
     for chunk in chunks:
+        yield chunk
         size += len(chunk)
         if size > LONGEST:
-            raise Fault(f"the output is longer than {LONGEST} bytes")
-        yield chunk
+            return  # encoding refuses what there is

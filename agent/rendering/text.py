@@ -15,6 +15,10 @@ DEEPEST = 100
 """Levels of nesting that are rendered; more is hostile, and would end in a RecursionError."""
 
 
+LONGEST = 16 * 1024 * 1024
+"""Bytes that a rendered text may have."""
+
+
 class Fault(Exception):
     """Why something can't be rendered, without a value; never leaves this room as it is."""
 
@@ -74,12 +78,16 @@ def number_text(value: bool | int | float) -> str:
 
 
 def encode(text: str) -> bytes:
-    """UTF-8."""
+    """UTF-8, of at most `LONGEST` bytes."""
     try:
-        return text.encode()
+        data = text.encode()
     except UnicodeEncodeError:
-        pass
-    raise Fault("a lone surrogate, which is no text")
+        data = None
+    if data is None:
+        raise Fault("a lone surrogate, which is no text")
+    if len(data) > LONGEST:
+        raise Fault(f"longer than {LONGEST} bytes")
+    return data
 
 
 def plain(value: object, depth: int = 0) -> Any:

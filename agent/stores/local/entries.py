@@ -15,6 +15,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from agent.core.clock import rfc3339
+
 KEPT_VERSIONS = 10
 MAX_FIELD_NAME = 256
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -121,3 +123,18 @@ def split(target: str) -> tuple[str, str | None]:
 def shown(fields: Mapping[str, str | Blob]) -> bytes:
     """The fields as JSON for people and programs; bytes as `{"base64": …}`."""
     return msgspec.json.format(msgspec.json.encode(fields), indent=2)
+
+
+def listed(entries: Entries) -> bytes:
+    """Names, fields, versions and times as JSON, by name; no value."""
+    rows = [
+        {
+            "name": name,
+            "fields": list(entry.current.fields),
+            "version": entry.current.number,
+            "changed_at": rfc3339(entry.current.created_at),
+            "versions": [each.number for each in entry.versions],
+        }
+        for name, entry in sorted(entries.entries.items())
+    ]
+    return msgspec.json.format(msgspec.json.encode(rows), indent=2)

@@ -26,8 +26,38 @@ Fields = Mapping[str, Field]
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 NASTY = st.sampled_from(
-    ["", "'", '"', "`id`", "$(id)", "$HOME", "\\", "a\\\nb", "\n", " x ", "#", "=", "~", "!", "é\u2028"]
-    + ["no", "0x1f", "1e3", "1_000", "null", "- a", "a: b", "{", "%", "\x7f", "\x85", "\ufeff", "😀"]
+    [
+        "",
+        "'",
+        '"',
+        "`id`",
+        "$(id)",
+        "$HOME",
+        "\\",
+        "a\\\nb",
+        "\n",
+        " x ",
+        "#",
+        "=",
+        "~",
+        "!",
+        "é\u2028",
+    ]
+    + [
+        "no",
+        "0x1f",
+        "1e3",
+        "1_000",
+        "null",
+        "- a",
+        "a: b",
+        "{",
+        "%",
+        "\x7f",
+        "\x85",
+        "\ufeff",
+        "😀",
+    ]
 )
 VALUES = st.one_of(TEXTS, NASTY, st.lists(NASTY, max_size=5).map("".join))
 SHELL_VALUES = VALUES.map(lambda text: text.replace("\0", ""))
@@ -69,7 +99,9 @@ def sourced(shell: str, script: bytes, names: list[str], folder: Any) -> list[st
 
 
 @pytest.mark.parametrize("shell", ["bash", "dash"])
-def test_a_shell_sources_what_was_meant(shell: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_shell_sources_what_was_meant(
+    shell: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     folder = tmp_path_factory.mktemp("env")
 
     @settings(max_examples=60)
@@ -127,7 +159,8 @@ def test_names_as_they_are_must_be_names(key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["uid", "path", "IFS", "random", "HISTCMD", "optind", "bash_env", "ld-preload", "-", "ppid"]
+    "key",
+    ["uid", "path", "IFS", "random", "HISTCMD", "optind", "bash_env", "ld-preload", "-", "ppid"],
 )
 def test_variables_that_the_shell_goes_by_are_refused(key: str) -> None:
     assert "belongs to the shell or the loader" in refusal({"app": {key: "x[$(id)]"}}, "env")
@@ -140,11 +173,9 @@ def test_a_nul_can_not_be_in_the_environment() -> None:
 
 
 @settings(max_examples=50)
-@given(st.text("abc '#=$\n\té{}", max_size=20))
-def test_dotenv_reads_values_without_backslash_and_both_quotes(value: str) -> None:
-    """What docs/templates.md promises of readers that are no shell."""
-    if "'" in value:  # then in double quotes, where python-dotenv has no escape for `$`
-        value = value.replace("$", "")
+@given(st.text("abc '#=`\n\té{}", max_size=20))
+def test_python_dotenv_reads_values_without_backslash_and_dollar(value: str) -> None:
+    """What docs/templates.md says of a reader that is no shell."""
     read = dotenv_values(stream=io.StringIO(rendered({"a": {"key": value}}, "env").decode()))
     assert read == {"KEY": value}
 
@@ -157,7 +188,10 @@ def test_json_reads_back(fields: dict[str, Any]) -> None:
     text = rendered({"app": fields}, "json")
     assert json.loads(text) == fields
     assert list(json.loads(text)) == list(fields)
-    assert json.loads(rendered({"a": fields, "b": {"x": 1}}, "json")) == {"a": fields, "b": {"x": 1}}
+    assert json.loads(rendered({"a": fields, "b": {"x": 1}}, "json")) == {
+        "a": fields,
+        "b": {"x": 1},
+    }
 
 
 @pytest.mark.parametrize("loader", [yaml.SafeLoader, yaml.CSafeLoader])
@@ -194,9 +228,7 @@ def test_toml_reads_back(fields: dict[str, Any]) -> None:
 
 def test_toml_has_a_table_for_each_secret() -> None:
     text = rendered({"db": {"user": "a", "tags": ["x", {"y": 1}]}, "my-web": {"port": 80}}, "toml")
-    assert text.decode() == (
-        '[db]\nuser = "a"\ntags = ["x", {y = 1}]\n\n[my-web]\nport = 80\n'
-    )
+    assert text.decode() == ('[db]\nuser = "a"\ntags = ["x", {y = 1}]\n\n[my-web]\nport = 80\n')
 
 
 def test_toml_refuses_what_it_has_not() -> None:
@@ -252,9 +284,3 @@ def test_a_secret_that_is_not_held_is_named() -> None:
     entry = FormatFile(format="json", secrets=("database",))
     with pytest.raises(RenderError, match='there is no secret "database"'):
         render_format(entry, {}, "app.file")
-
-
-@given(st.dictionaries(VALUES, DATA, max_size=4))
-def test_the_same_input_gives_the_same_bytes(fields: dict[str, Any]) -> None:
-    for form in ("json", "yaml", "toml", "properties"):
-        assert rendered({"app": fields}, form) == rendered({"app": dict(fields)}, form)

@@ -15,7 +15,7 @@ import pytest
 
 from agent.config.model import Log as LogSpec
 from agent.core.clock import SystemClock
-from agent.core.events import LoggedIn, Reloaded, ReloadRefused, StoreDown
+from agent.core.events import LoggedIn, ReloadRefused, StoreDown
 from agent.telemetry.logs import Log
 
 LOGGED_IN = LoggedIn(store="vault", method="approle", ttl_seconds=None)
@@ -113,9 +113,9 @@ def test_lines_and_lists_survive(log: Log, journald: Journald) -> None:
 def test_what_is_too_large_for_a_datagram_goes_as_a_sealed_file(
     log: Log, journald: Journald, stream: TextIO
 ) -> None:
-    names = [f"secret-{number:07}" for number in range(700_000)]
-    log(Reloaded(added=names, changed=[], removed=[]))
-    assert journald.entry()["LEASEHOLD_ADDED"] == names
+    reason = "x" * 20_000_000
+    log(StoreDown(store="vault", reason=reason))
+    assert journald.entry()["LEASEHOLD_REASON"] == [reason]
     assert Path(stream.name).read_text() == ""
 
 

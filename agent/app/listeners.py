@@ -35,12 +35,12 @@ class Listeners:
     ) -> None:
         self._ledger, self._clock = ledger, clock
         self._redact = Redactor(self._values)
-        self._is_process_started = not has_process
+        self.process_started = asyncio.Event()
         self.status = Status(
             ledger,
             clock,
             redact=self._redact,
-            is_process_started=lambda: self._is_process_started,
+            is_process_started=lambda: not has_process or self.process_started.is_set(),
         )
         self._log = Log(configuration.log, redact=self._redact, clock=clock)
         self._systemd = Systemd(self.status.summary, clock)
@@ -52,7 +52,7 @@ class Listeners:
     def __call__(self, event: Event, *, is_quiet: bool = False) -> None:
         """Pass the event on; `is_quiet`: but not to the log."""
         if isinstance(event, ProcessStarted):
-            self._is_process_started = True
+            self.process_started.set()
         self._redact.note(event)
         self.status(event)
         if self._metrics is not None:

@@ -69,6 +69,7 @@ class Service:
 
     async def run(self, advice: Sequence[str] = ()) -> int:
         """The exit code. Raises ConfigurationError for a configuration that can't be started."""
+        self._started_at = self._clock.now()
         loaded = await asyncio.to_thread(self._load)
         ledger = Ledger(self._clock)
         self._listeners = Listeners(
@@ -128,9 +129,10 @@ class Service:
         return 128 + self._signal if supervising.cancelled() else supervising.result()
 
     async def _say_ready(self) -> None:
-        started_at = self._clock.now()
         await self._composition.published()
-        self._listeners(Ready(seconds=self._clock.now() - started_at))
+        if self._is_parent:
+            await self._clock.wait(self._listeners.process_started)
+        self._listeners(Ready(seconds=self._clock.now() - self._started_at))
 
     # --- a new configuration ------------------------------------------------------------------
 

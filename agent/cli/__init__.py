@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from agent.core.errors import EXIT_USAGE, AgentError, ConfigurationError, exit_code
+from agent.core.events import counted
 
 COMMANDS = {
     "agent": "keep secrets fresh in files until told to end",
@@ -95,9 +96,9 @@ def _leaves(group: BaseExceptionGroup[AgentError]) -> list[AgentError]:
 
 def _reported(error: AgentError) -> int:
     if isinstance(error, ConfigurationError):
-        count = len(error.problems)
+        count = counted(len(error.problems), "problem")
         click.echo("\n".join(error.problems), err=True)
-        click.echo(f"leasehold: {count} problem{'s' * (count != 1)} in the configuration", err=True)
+        click.echo(f"leasehold: {count} in the configuration", err=True)
     else:
         click.echo(f"leasehold: {error}", err=True)
     return exit_code(error)

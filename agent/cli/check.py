@@ -11,6 +11,7 @@ import click
 from agent.cli.options import config_option, loader, run_loop
 from agent.config.load import Loaded
 from agent.core.errors import EXIT_NOT_LOGGED_IN, EXIT_USAGE
+from agent.core.events import counted
 
 
 @click.command()
@@ -34,8 +35,9 @@ def command(config: tuple[Path, ...], live: bool) -> None:
         _check_live(loaded)
     configuration = loaded.configuration
     click.echo(
-        f"ok: {len(configuration.stores)} stores, {len(configuration.secrets)} secrets, "
-        f"{len(configuration.bundles)} bundles"
+        f"ok: {counted(len(configuration.stores), 'store')}, "
+        f"{counted(len(configuration.secrets), 'secret')}, "
+        f"{counted(len(configuration.bundles), 'bundle')}"
     )
 
 
@@ -53,5 +55,5 @@ def _check_live(loaded: Loaded) -> None:
     live_check = LiveCheck(loaded.configuration, clock=SystemClock(), tell=tell)
     run_loop(live_check.run(os.environ))
     if problems:
-        click.echo(f"leasehold: {problems} problem{'s' * (problems != 1)}", err=True)
+        click.echo(f"leasehold: {counted(problems, 'problem')}", err=True)
         sys.exit(EXIT_USAGE if live_check.is_logged_in else EXIT_NOT_LOGGED_IN)

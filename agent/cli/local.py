@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import secrets
 import string
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 import click
 
+from agent.cli import local_values as values
 from agent.cli.options import config_option
 from agent.config.load import load
 from agent.config.model import LocalStore
 from agent.core.clock import SystemClock, rfc3339
 from agent.core.errors import AgentError, Missing
 from agent.stores import sealed_file
-from agent.stores.local.entries import Entries, Entry, Value, Version, listed, shown, split
+from agent.stores.local.entries import Entries, Entry, Version, listed, shown, split
 from agent.stores.local.file import EntriesFile
 
 LETTERS_AND_DIGITS = string.ascii_letters + string.digits
@@ -112,8 +109,14 @@ def set_(
              leasehold local set web.key --from-file key.pem --keep-newline -c leasehold.yaml
     """
     _, file = _store(config, store)
-    content = _content(from_file)
-    value = _bytes_of(content) if is_base64 else _value_of(content, keep_newline)
+    content = values.content(from_file)
+    value = (
+        values.as_bytes(content)
+        if is_base64
+        else values.as_text(content, keep_newline=keep_newline)
+    )
+    if not value:
+        raise AgentError("the value is empty; nothing was changed")
     name, field = target
     with file.edit() as entries:
         entries.set(name, field, value, SystemClock().wall())
@@ -138,7 +141,7 @@ def get(
     spec, file = _store(config, store)
     name, field = target
     version = _version(_entry(file.load(), spec, name), spec, name, number)
-    _print(shown(version.fields) if field is None else _field(version, spec, name, field))
+    values.put_out(shown(version.fields) if field is None else _field(version, spec, name, field))
 
 
 @command.command(name="list")
@@ -153,7 +156,7 @@ def list_(is_json: bool, config: tuple[Path, ...], store: str | None) -> None:
     _, file = _store(config, store)
     entries = file.load()
     if is_json:
-        _print(listed(entries))
+        values.put_out(listed(entries))
         return
     for name, entry in sorted(entries.entries.items()):
         changed, fields = rfc3339(entry.current.created_at), ", ".join(entry.current.fields)
@@ -251,47 +254,3 @@ def _field(version: Version, spec: LocalStore, name: str, field: str) -> bytes:
         reason = f"version {version.number} has no field {field}; it has {fields}"
         raise Missing("look up", str(spec.file), name, reason)
     return value if isinstance(value, bytes) else value.encode()
-
-
-# --- values in and out ------------------------------------------------------------------------
-
-
-def _content(from_file: Path | None) -> bytes:
-    """All of the file or of standard input, or what is typed twice, unseen."""
-    if from_file is not None:
-        try:
-            with from_file.open("rb") as file:
-                return _limited(file)
-        except OSError as error:
-            raise sealed_file.failed(from_file, "can't be read", error) from None
-    if sys.stdin.isatty():
-        typed: str = click.prompt("Value", hide_input=True, confirmation_prompt=True, err=True)
-        return typed.encode()
-    return _limited(sys.stdin.buffer)
-
-
-def _limited(file: BinaryIO) -> bytes:
-    content = file.read(sealed_file.MAX_PAYLOAD_BYTES + 1)
-    if len(content) > sealed_file.MAX_PAYLOAD_BYTES:
-        raise AgentError(f"the value has more than {sealed_file.MAX_PAYLOAD_BYTES // 2**20} MiB")
-    return content
-
-
-def _value_of(content: bytes, keep_newline: bool) -> Value:
-    try:
-        text = content.decode()
-    except UnicodeDecodeError:
-        return content
-    return text if keep_newline else text.removesuffix("\n").removesuffix("\r")
-
-
-def _bytes_of(content: bytes) -> bytes:
-    try:
-        return base64.b64decode(b"".join(content.split()), validate=True)
-    except binascii.Error:
-        raise AgentError("the value is not base64") from None
-
-
-def _print(content: bytes) -> None:
-    """As it is; on a terminal with a newline, so that the prompt stands on a line of its own."""
-    click.echo(content, nl=sys.stdout.isatty())

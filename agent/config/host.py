@@ -47,7 +47,8 @@ class Host:
 
 
 def is_readable_file(path: Path) -> bool:
-    return path.is_file() and os.access(path, os.R_OK)
+    # os.path, not Path: that raises where a folder on the way may not be searched.
+    return os.path.isfile(path) and os.access(path, os.R_OK)  # noqa: PTH113
 
 
 def _finder(look_up: Callable[[str], object]) -> Callable[[str], bool]:

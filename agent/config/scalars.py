@@ -19,10 +19,12 @@ from agent.config.report import Unfit, permitted, quoted
 from agent.config.shape import Limits, Scalar
 from agent.config.tree import Text
 
+MAX_DIGITS = 400
 MAX_DURATION = 100 * 365 * 86400.0
 _DURATION = re.compile(kinds.DURATION_PATTERN)
 _UNITS = (86400.0, 3600.0, 60.0, 1.0, 0.001)
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
+_DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _QUOTED_MODE = re.compile(kinds.MODE.pattern)
 _PLAIN_MODE = re.compile(r"0o?[0-7]{3}")
@@ -103,17 +105,17 @@ def plain(text: Text) -> str:
 
 
 def integer(text: Text) -> int:
-    if text.is_plain and len(text.text) < 20 and _INTEGER.fullmatch(text.text):
+    if text.is_plain and len(text.text) < MAX_DIGITS and _INTEGER.fullmatch(text.text):
         return int(text.text)
     raise _unfit(text, _INTEGER, "no whole number")
 
 
 def number(text: Text) -> float:
-    if text.is_plain and len(text.text) < 40 and _NUMBER.fullmatch(text.text.lstrip("-")):
+    if text.is_plain and len(text.text) < MAX_DIGITS and _DECIMAL.fullmatch(text.text):
         value = float(text.text)
         if math.isfinite(value):
             return value
-    raise _unfit(text, _NUMBER, "no number")
+    raise _unfit(text, _DECIMAL, "no number")
 
 
 def _unfit(text: Text, wanted: re.Pattern[str], what: str) -> Unfit:

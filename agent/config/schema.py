@@ -1,7 +1,7 @@
 """The model as a JSON Schema (2020-12), for editors: `leasehold schema`.
 
 It judges one file by itself, so it knows nothing of merging, of references between sections and of
-what `${…}` will be; whatever the loader accepts in one whole file, it accepts.
+what `${…}` will be. A mode it wants in quotes, as YAML 1.1 and 1.2 differ on 0440.
 """
 
 from __future__ import annotations

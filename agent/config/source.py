@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +39,7 @@ def _files(paths: Sequence[Path], source: Source, report: Report) -> Iterator[Pa
     for path in paths:
         source.files.append(path)
         report.file(str(path))
-        if not path.is_dir():
+        if not os.path.isdir(path):  # noqa: PTH112  # Path.is_dir raises what this takes for no
             yield path
             continue
         try:

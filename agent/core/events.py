@@ -36,6 +36,11 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.3g} h" if seconds < 172800 else f"{seconds / 86400:.3g} d"
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 lease`, `3 leases`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def _again(retry_after: float | None) -> str:
     return "" if retry_after is None else f"; retrying in {duration(retry_after)}"
 
@@ -113,7 +118,8 @@ class TokenLost(Event, frozen=True, kw_only=True):
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.store}: the token is dead ({self.reason}), and {self.leases} leases with it"
+        leases = counted(self.leases, "lease")
+        return f"{self.store}: the token is dead ({self.reason}), and {leases} with it"
 
 
 class TokenRevoked(Event, frozen=True, kw_only=True):
@@ -348,14 +354,15 @@ class Started(Event, frozen=True, kw_only=True):
     bundles: int
 
     def __str__(self) -> str:
-        return f"leasehold {self.version}: {self.secrets} secrets, {self.bundles} bundles"
+        secrets, bundles = counted(self.secrets, "secret"), counted(self.bundles, "bundle")
+        return f"leasehold {self.version}: {secrets}, {bundles}"
 
 
 class Ready(Event, frozen=True, kw_only=True):
     seconds: float
 
     def __str__(self) -> str:
-        return f"ready after {duration(self.seconds)}: every bundle is published"
+        return f"ready after {duration(self.seconds)}"
 
 
 class Stopping(Event, frozen=True, kw_only=True):

@@ -177,7 +177,7 @@ class JinjaBody:
             return Fault(error.reason, error.line or line)
         if isinstance(error, jinja2.exceptions.SecurityError):
             return Fault("this is not permitted in a template", line)
-        kind = str(error)
+        kind = type(error).__name__
         return Fault(f"{kind}; its text is withheld, because it may hold a value", line)
 
     def _line(self, traceback: TracebackType | None) -> int | None:

@@ -94,7 +94,7 @@ async def watched(timeline: Timeline, server: DevServer) -> list[Check]:
     text = f"a database role ends after {MAX_TTL}, whatever is done for it: wait and see"
     timeline.show("demo", text, "bold yellow")
     left = LONGEST - timeline.seconds()
-    is_replaced = await timeline.reached(lambda: len(timeline.logins) >= USERS, within=left)
+    is_replaced = await timeline.reached(lambda: timeline.has_used(USERS), within=left)
     timeline.show("demo", "enough: the agent is stopped", "bold yellow")
     return [
         (is_up, "the app was started with its secrets there"),
@@ -124,12 +124,14 @@ def afterwards(timeline: Timeline, postgres: Postgres, home: Path, code: int | N
 def main() -> int:
     console = Console()
     timeline = Timeline(console)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     checks = asyncio.run(story(timeline))
     console.print()
     for user, count in timeline.logins.items():
-        console.print(f"  {count:4} logins as {user}", style="dim")
+        console.print(f"  {count:4} logins as {user}", style="dim", soft_wrap=True)
     for is_so, text in checks:
-        console.print(f"  {'✓' if is_so else '✗'} {text}", style="green" if is_so else "bold red")
+        style = "green" if is_so else "bold red"
+        console.print(f"  {'✓' if is_so else '✗'} {text}", style=style, soft_wrap=True)
     return 0 if all(is_so for is_so, _ in checks) else 1
 
 

@@ -47,9 +47,14 @@ class Timeline:
     def seconds(self) -> float:
         return time.monotonic() - self._started_at
 
+    def has_used(self, users: int) -> bool:
+        """The app has logged in as so many users, as the last of them more than once."""
+        counts = list(self.logins.values())
+        return len(counts) >= users and counts[-1] > 3
+
     def show(self, who: str, text: str, style: str = "") -> None:
         line = Text.assemble(
-            (f"{self.seconds():6.1f} s  ", "dim"), (f"{who:<9}", "bold dim"), (text, style)
+            (f"{self.seconds():6.1f} s  ", "dim"), (f"{who:<11}", "bold dim"), (text, style)
         )
         self._console.print(line, soft_wrap=True)
 

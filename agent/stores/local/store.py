@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 from agent.config import model
@@ -13,13 +14,17 @@ from agent.core.events import Emit, StoreBack, StoreDown
 from agent.core.file_changes import FileChanges
 from agent.core.lease import Lease
 from agent.core.secret import Reading, Secret
-from agent.stores.base import OnChange, OnParentChange, Parent, ReadRequest
+from agent.stores.base import Parent, ReadRequest, Subscriber, Subscribers
 from agent.stores.local.entries import Entries
 from agent.stores.local.file import EntriesFile
 
 
 class LocalStore:
-    """An encrypted file that is read again when it, or its key, changes."""
+    """An encrypted file that is read again when it, or its key, changes.
+
+    A file that can't be read just now is an outage. A wrong key or an altered file is not: until
+    somebody changes one of them, reading again would tell the same.
+    """
 
     def __init__(
         self, name: str, file: EntriesFile, *, clock: Clock, files: FileChanges, emit: Emit
@@ -29,36 +34,27 @@ class LocalStore:
         self._clock = clock
         self._files = files
         self._emit = emit
-        self._reading, self._probing = asyncio.Lock(), asyncio.Lock()
-        self._changed = asyncio.Event()
+        self._reading = asyncio.Lock()
+        self._subscribers = Subscribers()
+        self._changed, self._down = asyncio.Event(), asyncio.Event()
         self._backoff = Backoff()
-        self._down_since: float | None = None
-        self._again_at = 0.0
-        self._callbacks: list[OnChange] = []
+        self._down_since = self._again_at = 0.0
 
     @property
     def refusal(self) -> StoreError | None:
         """Never: there is no login."""
         return None
 
-    async def run(self) -> None:
-        """Tell of changes to the file and its key."""
-        with self._files.watch(self._file.path, self._file.key_path) as changed:
-            while True:
-                await self._clock.wait(changed)
-                changed.clear()
-                self._changed.set()
-                for callback in self._callbacks:
-                    callback()
+    @property
+    def is_ready(self) -> bool:
+        """The file could be read, when last tried."""
+        return not self._down.is_set()
 
-    async def ready(self) -> None:
-        """Return once the file can be read, be it wrong; after a failure one looks for all."""
-        async with self._probing:
-            while self._down_since is not None:
-                await self._clock.wait(self._changed, self._again_at)
-                self._changed.clear()
-                with suppress(StoreError):
-                    await self._entries("")
+    async def run(self) -> None:
+        """Tell of changes to the file and its key; while it can't be read, try again."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow(), name=f"{self.name}: changes of the file")
+            tasks.create_task(self._try_until_back(), name=f"{self.name}: back after an outage")
 
     async def read(self, request: ReadRequest) -> Reading:
         """The entry named by `path`: its current version, or the one asked for."""
@@ -88,19 +84,32 @@ class LocalStore:
         """Nothing dies here."""
         return Parent(is_alive=True)
 
-    def on_parent_change(self, callback: OnParentChange) -> None:
-        """Never called: what leases hang on does not exist here."""
-
-    def on_change(self, callback: OnChange) -> None:
-        """`callback()` when the file or its key has changed."""
-        self._callbacks.append(callback)
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """Tell the subscriber when the file or its key has changed; the answer takes it off."""
+        return self._subscribers.subscribe(subscriber)
 
     async def close(self, *, is_final: bool = True) -> None:
         """Forget what was decrypted."""
         self._file.forget()
 
+    async def _follow(self) -> None:
+        with self._files.watch(self._file.path, self._file.key_path) as changed:
+            while True:
+                await self._clock.wait(changed)
+                changed.clear()
+                self._changed.set()
+                self._subscribers.refresh()
+
+    async def _try_until_back(self) -> None:
+        while True:
+            await self._clock.wait(self._down)
+            self._changed.clear()
+            await self._clock.wait(self._changed, self._again_at)
+            with suppress(StoreError):
+                await self._entries("")
+
     async def _entries(self, path: str) -> Entries:
-        """Read once for all who ask at the same time."""
+        """Read and decrypted once for all who ask at the same time."""
         async with self._reading:
             try:
                 entries = await asyncio.to_thread(self._file.load)
@@ -116,16 +125,19 @@ class LocalStore:
     def _is_down(self, reason: str) -> None:
         now = self._clock.now()
         self._again_at = now + self._backoff.delay()
-        if self._down_since is None:
+        if not self._down.is_set():
+            self._down.set()
             self._down_since = now
             self._emit(StoreDown(store=self.name, reason=reason))
 
     def _is_back(self) -> None:
         self._backoff.reset()
-        if self._down_since is not None:
-            down_seconds = self._clock.now() - self._down_since
-            self._down_since = None
-            self._emit(StoreBack(store=self.name, down_seconds=down_seconds))
+        if self._down.is_set():
+            self._down.clear()
+            self._emit(
+                StoreBack(store=self.name, down_seconds=self._clock.now() - self._down_since)
+            )
+            self._subscribers.look_again()
 
     def _invalid(self, operation: str, path: str, reason: str) -> Invalid:
         return Invalid(operation, self.name, path, reason)

@@ -63,6 +63,11 @@ def test_a_directory_or_a_pipe_is_no_readable_file(load_text: LoadText, tmp_path
     assert len(load_text(template).warnings) == 2
 
 
+def test_a_name_that_no_file_can_have_is_only_not_there(load_text: LoadText) -> None:
+    text = f"bundles: {{a: {{directory: /a, files: {{x: {{template: {'x' * 300}}}}}}}}}"
+    assert len(load_text(text).warnings) == 1
+
+
 @pytest.mark.parametrize(
     ("address", "is_warned"),
     [

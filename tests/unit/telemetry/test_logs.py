@@ -17,6 +17,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TextIO
 
+import msgspec
 import pytest
 
 from agent.config.model import Log as LogSpec
@@ -44,14 +45,8 @@ def redact(text: str) -> str:
     return text.replace("hunter2", "[redacted]")
 
 
-def make(stream: TextIO, spec: LogSpec | None = None, **environment: str) -> Log:
-    return Log(
-        spec or LogSpec(),
-        redact=redact,
-        clock=SystemClock(),
-        stream=stream,
-        environment=environment,
-    )
+def make(stream: TextIO, spec: LogSpec = LogSpec(), **environment: str) -> Log:  # noqa: B008
+    return Log(spec, redact=redact, clock=SystemClock(), stream=stream, environment=environment)
 
 
 def json_lines(text: str) -> list[dict[str, object]]:
@@ -108,7 +103,7 @@ def test_no_colour_where_it_is_not_wanted(
     terminal: tuple[TextIO, int], environment: dict[str, str]
 ) -> None:
     stream, reader = terminal
-    make(stream, **environment)(LOGGED_IN)
+    make(stream, LogSpec(), **environment)(LOGGED_IN)
     shown = os.read(reader, 10_000).decode()
     assert re.match(r"\d\d:\d\d:\d\d info    vault: logged in", shown)
 
@@ -213,8 +208,6 @@ def every_event() -> list[Event]:
 
 
 def _hints(kind: type[Event]) -> dict[str, object]:
-    import msgspec
-
     return {field.name: field.type for field in msgspec.structs.fields(kind)}
 
 
@@ -240,9 +233,9 @@ def test_no_event_has_a_field_that_would_hide_one_of_the_lines() -> None:
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[TextIO, int]]:
-    """A pipe of one page to write to, and its other end."""
+    """A pipe of four pages to write to, and its other end."""
     reader, writer = os.pipe()
-    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 16384)
     with os.fdopen(writer, "w") as stream:
         yield stream, reader
     os.close(reader)
@@ -256,9 +249,8 @@ def test_a_reader_that_has_stalled_holds_nothing_up(pipe: tuple[TextIO, int]) ->
         log(LOGGED_IN)
     assert time.perf_counter() - began < 1
     dropped = log.dropped
-    assert dropped > 900
-    lines = json_lines(os.read(reader, 1 << 20).decode())
-    assert len(lines) == 1000 - dropped
+    assert dropped > 800
+    assert len(json_lines(os.read(reader, 1 << 20).decode())) == 1000 - dropped
 
     log(DOWN)
     said, down = json_lines(os.read(reader, 1 << 20).decode())
@@ -271,7 +263,7 @@ def test_a_line_that_was_cut_is_ended_before_the_next(pipe: tuple[TextIO, int]) 
     stream, reader = pipe
     output = Output(stream)
     with pytest.raises(BlockingIOError):
-        output.write(b"x" * 10_000 + b"\n")
+        output.write(b"x" * 40_000 + b"\n")
     os.read(reader, 1 << 20)
     output.write(b"next\n")
     output.write(b"and next\n")
@@ -297,7 +289,7 @@ def test_a_reader_that_is_gone_is_no_failure() -> None:
 
 
 def test_a_full_disk_is_no_failure() -> None:
-    with open("/dev/full", "w") as stream:
+    with Path("/dev/full").open("w") as stream:
         with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
             Output(stream).write(b"x")
         log = make(stream)

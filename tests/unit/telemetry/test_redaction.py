@@ -94,8 +94,8 @@ def test_the_longer_of_two_values_with_one_beginning_is_taken() -> None:
 
 
 @pytest.mark.parametrize("value", ["app", "5432", True, None, 12345, "      ", ""])
-def test_what_would_blank_everything_is_not_looked_for(value: Field) -> None:
-    text = f"app at db:5432 is {value} 12345      "
+def test_what_would_blank_everything_is_not_looked_for(value: str | int | None) -> None:
+    text = f"app at db:5432 is {value!s} 12345      "
     assert knowing(value)(text) == text
 
 

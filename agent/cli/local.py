@@ -24,31 +24,27 @@ LETTERS_AND_DIGITS = string.ascii_letters + string.digits
 Command = Callable[..., None]
 
 
-class Target(click.ParamType):
-    """`NAME` or `NAME.FIELD`, as (name, field or None)."""
+def target(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, str | None]:
+    """`NAME` or `NAME.FIELD`, taken apart."""
+    try:
+        return split(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
 
-    name = "target"
 
-    def __init__(self, *, is_field_needed: bool = False) -> None:
-        self._is_field_needed = is_field_needed
-
-    def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str | None]:
-        try:
-            name, field = split(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        if field is None and self._is_field_needed:
-            self.fail("a field is needed: NAME.FIELD", param, ctx)
-        return name, field
+def field_target(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, str]:
+    """`NAME.FIELD`, taken apart."""
+    name, field = target(ctx, param, value)
+    if field is None:
+        raise click.BadParameter("a field is needed: NAME.FIELD", ctx, param)
+    return name, field
 
 
 store_option = click.option(
     "--store", metavar="NAME", help="The store; may be left out where one is local."
 )
-field_argument = click.argument("target", metavar="NAME.FIELD", type=Target(is_field_needed=True))
-target_argument = click.argument("target", metavar="NAME[.FIELD]", type=Target())
+field_argument = click.argument("target", metavar="NAME.FIELD", callback=field_target)
+target_argument = click.argument("target", metavar="NAME[.FIELD]", callback=target)
 
 
 def on_a_store(function: Command) -> Command:

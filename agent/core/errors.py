@@ -159,7 +159,7 @@ class ValidateError(DeliveryError):
 class NotifyError(DeliveryError):
     """The app could not be told.
 
-    `is_absent`: it does not run, so there was nobody to tell; it reads what is there when it starts.
+    `is_absent`: it does not run, so there was nobody to tell; it reads the files when it starts.
     """
 
     step = "notify"

@@ -141,7 +141,7 @@ def unseal(content: bytes, key: SealingKey, *, purpose: str, name: str) -> Opene
     """What was sealed; `SealedFileError` about `name`, and nothing else, if anything is amiss."""
     line, header = _header(content, name)
     if header.purpose != purpose:
-        raise SealedFileError(name, f"is a {header.purpose}, not a {purpose}")
+        raise SealedFileError(name, f"is a {header.purpose!r}, not a {purpose!r}")
     if key.is_passphrase != (header.kdf is not None):
         was = "a key file" if key.is_passphrase else "a passphrase"
         raise SealedFileError(name, f"was encrypted with {was}: `key` must name that")

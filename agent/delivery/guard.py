@@ -25,7 +25,10 @@ class Guard:
         self.inherited, self._held = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def arm(self, group: int, signal_number: int) -> None:
-        """From now on the agent's death sends the signal to the process group."""
+        """From now on the agent's death sends the signal to the process group.
+
+        A group has no number before it is there: the instant since its start is not covered.
+        """
         fcntl.fcntl(self.inherited, fcntl.F_SETOWN, -group)
         fcntl.fcntl(self.inherited, fcntl.F_SETSIG, signal_number)
         flags = fcntl.fcntl(self.inherited, fcntl.F_GETFL)

@@ -18,7 +18,7 @@ class Reports:
         self.path = path
         self.lines: list[str] = []
         self._rest = b""
-        self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self.fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self._more = asyncio.Event()
 
     async def next(self) -> str:
@@ -29,16 +29,21 @@ class Reports:
                 await self._more.wait()
         return self.lines.pop(0)
 
+    async def skip_to(self, line: str) -> None:
+        """The next line that reads so, whatever comes before it."""
+        while await self.next() != line:
+            pass
+
     def read(self) -> None:
         try:
-            *whole, self._rest = (self._rest + os.read(self._fd, 65536)).split(b"\n")
+            *whole, self._rest = (self._rest + os.read(self.fd, 65536)).split(b"\n")
         except BlockingIOError:
             return
         self.lines += [line.decode() for line in whole]
         self._more.set()
 
     def close(self) -> None:
-        os.close(self._fd)
+        os.close(self.fd)
 
 
 @contextmanager
@@ -47,11 +52,11 @@ def reports(folder: Path) -> Iterator[Reports]:
     os.mkfifo(folder / "reports")
     found = Reports(folder / "reports")
     loop = asyncio.get_running_loop()
-    loop.add_reader(found._fd, found.read)
+    loop.add_reader(found.fd, found.read)
     try:
         yield found
     finally:
-        loop.remove_reader(found._fd)
+        loop.remove_reader(found.fd)
         found.close()
 
 

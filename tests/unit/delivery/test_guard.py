@@ -39,13 +39,17 @@ async def test_a_killed_agent_has_its_childs_group_told_by_the_kernel(
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         environment |= {"REPORTS": str(told.path), "NEVER": str(tmp_path / "never")}
         agent = [sys.executable, "-m", "tests.rig.supervised", "asyncio", *command, STOPS_IN_ORDER]
-        async with spawn(agent, environment=environment) as killed:
-            pids = dict([(await told.next()).split(), (await told.next()).split()])
+        async with spawn(agent, environment=environment, stderr=told.fd) as killed:
+            pids = {}
+            for _ in range(3):  # the third says that the guard stands: the agent's word
+                who, *_, pid = (await told.next()).rstrip(")").split()
+                pids[who] = int(pid)
+            assert pids.keys() >= {"helper", "child"}
             killed.signal(signal.SIGKILL)
             assert await killed.wait() == 128 + signal.SIGKILL
         assert await told.next() == "bye"
-        await end_of(int(pids["child"]))
-        await end_of(int(pids["helper"]))
+        await end_of(pids["child"])
+        await end_of(pids["helper"])
 
 
 async def test_a_guard_that_is_put_away_says_nothing_and_leaves_no_descriptor() -> None:

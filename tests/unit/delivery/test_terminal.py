@@ -17,7 +17,7 @@ import pytest
 
 from agent.delivery.spawn import Spawned, spawn
 from tests.rig.needs import needs_program
-from tests.rig.reports import PATIENCE, reports
+from tests.rig.reports import PATIENCE, Reports, reports
 
 ROOT = Path(__file__).parents[3]
 LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
@@ -89,6 +89,12 @@ async def terminal(command: list[str], **environment: str) -> AsyncIterator[Term
         os.close(theirs)
 
 
+async def greeted(screen: Terminal, told: Reports) -> None:
+    """The child has the terminal: it reads what is typed."""
+    screen.type("hello\n")
+    await told.skip_to("typed hello")
+
+
 def supervised(loop: str, script: str = COUNTS_INTERRUPTS) -> list[str]:
     return [sys.executable, "-m", "tests.rig.supervised", loop, "sh", "-c", script]
 
@@ -98,11 +104,10 @@ async def test_ctrl_c_reaches_the_child_once_and_not_the_agent(tmp_path: Path, l
     with reports(tmp_path) as told:
         async with terminal(supervised(loop), REPORTS=str(told.path)) as screen:
             child = int(await told.next())
-            screen.type("hello\n")
-            assert await told.next() == "typed hello"
+            await greeted(screen, told)
             assert screen.foreground() == child
             screen.type("\x03")
-            assert await told.next() == "interrupted"
+            await told.skip_to("interrupted")
             screen.type("again\n")
             assert await told.next() == "typed again"
             os.kill(child, signal.SIGUSR1)
@@ -136,13 +141,12 @@ async def test_ctrl_z_stops_both_and_fg_wakes_both(tmp_path: Path, loop: str) ->
             )
             screen.type(command)
             child = int(await told.next())
-            for _ in range(2):
+            for _ in range(3):
+                await greeted(screen, told)
                 screen.type("\x1a")
                 await screen.shows("Stopped")
                 screen.type("fg\n")
-                assert await told.next() == "continued"
-            screen.type("bye\n")
-            assert await told.next() == "typed bye"
+            await greeted(screen, told)
             os.kill(child, signal.SIGUSR1)
             await screen.shows("> ")
             screen.type("echo back $((6*7))\n")
@@ -156,9 +160,9 @@ async def test_ctrl_z_where_no_shell_could_wake_it_is_passed_over(
     with reports(tmp_path) as told:
         async with terminal(supervised(loop), REPORTS=str(told.path)) as screen:
             child = int(await told.next())
+            await greeted(screen, told)
             screen.type("\x1a")
-            assert await told.next() == "continued"
-            screen.type("bye\n")
-            assert await told.next() == "typed bye"
+            await told.skip_to("continued")
+            await greeted(screen, told)
             os.kill(child, signal.SIGUSR1)
             assert await screen.program.wait() == 4

@@ -81,7 +81,7 @@ STATEMENTS = st.sampled_from(
 )
 
 
-@settings(max_examples=20000, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=600, suppress_health_check=[HealthCheck.too_slow])
 @given(STATEMENTS, EXPRESSIONS)
 def test_no_error_tells_a_value(statement: str, expression: str) -> None:
     with warnings.catch_warnings():

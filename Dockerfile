@@ -9,8 +9,8 @@ COPY pyproject.toml README.md LICENSE ./
 COPY agent ./agent
 RUN python -m venv /opt/leasehold \
  && /opt/leasehold/bin/pip install --quiet . \
- && rm -rf /opt/leasehold/lib/python3*/site-packages/pip* \
-           /opt/leasehold/lib/python3*/site-packages/setuptools* \
+ && /opt/leasehold/bin/pip uninstall --quiet --yes setuptools \
+ && /opt/leasehold/bin/pip uninstall --quiet --yes pip \
  && /opt/leasehold/bin/python -m compileall -q /opt/leasehold/lib
 
 FROM ${PYTHON_IMAGE}

@@ -12,7 +12,7 @@ import secrets
 import socket
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,19 +57,16 @@ def bind_unix(path: Path, *, mode: int, uid: int = -1, gid: int = -1) -> UnixSoc
 
 
 def _bind(path: Path, parent: int, mode: int, uid: int, gid: int) -> UnixSocket:
-    with _private_folder(parent) as (name, private):
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            listening.setblocking(False)
-            listening.bind(f"{path.parent}/{name}/s")
-            os.chown("s", uid, gid, dir_fd=private, follow_symlinks=False)
-            os.chmod("s", mode, dir_fd=private)
-            listening.listen(BACKLOG)
-            inode = _inode(os.stat("s", dir_fd=private, follow_symlinks=False))
-            os.rename("s", path.name, src_dir_fd=private, dst_dir_fd=parent)
-        except OSError:
-            listening.close()
-            raise
+    with _private_folder(parent) as (name, private), ExitStack() as undo:
+        listening = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        listening.setblocking(False)
+        listening.bind(f"{path.parent}/{name}/s")
+        os.chown("s", uid, gid, dir_fd=private, follow_symlinks=False)
+        os.chmod("s", mode, dir_fd=private)
+        listening.listen(BACKLOG)
+        inode = _inode(os.stat("s", dir_fd=private, follow_symlinks=False))
+        os.rename("s", path.name, src_dir_fd=private, dst_dir_fd=parent)
+        undo.pop_all()
     return UnixSocket(path, listening, inode)
 
 
@@ -100,8 +97,9 @@ def _check_free(path: Path, parent: int) -> None:
 
 
 @contextmanager
-def _folder(path: str | Path, *, inside: int | None = None) -> Iterator[int]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=inside)
+def _folder(path: str | Path, flags: int = 0, *, inside: int | None = None) -> Iterator[int]:
+    flags |= os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    descriptor = os.open(path, flags, dir_fd=inside)
     try:
         yield descriptor
     finally:
@@ -114,7 +112,8 @@ def _private_folder(parent: int) -> Iterator[tuple[str, int]]:
     name = f".{secrets.token_hex(PRIVATE_NAME_BYTES)}"
     os.mkdir(name, 0o700, dir_fd=parent)
     try:
-        with _folder(name, inside=parent) as private:
+        with _folder(name, os.O_NOFOLLOW, inside=parent) as private:
+            os.fchmod(private, 0o700)  # whatever the umask
             yield name, private
     finally:
         with suppress(OSError):

@@ -55,6 +55,7 @@ BLOCKBUSTER = _blockbuster()
 def _clean_loop(request: pytest.FixtureRequest) -> None:
     """Every async test runs under both guards below."""
     function = getattr(request, "function", None)
+    function = getattr(getattr(function, "hypothesis", None), "inner_test", function)
     if inspect.iscoroutinefunction(function):
         request.getfixturevalue("no_blocking_calls")
         request.getfixturevalue("no_leaked_tasks")

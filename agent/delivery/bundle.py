@@ -19,6 +19,7 @@ from agent.core.errors import AgentError, ConfirmError, DeliveryError
 from agent.core.events import (
     Advice,
     BundleConfirmed,
+    BundleCurrent,
     BundleFailed,
     BundlePublished,
     BundleRolledBack,
@@ -166,6 +167,8 @@ class Bundle:
         changed = await _whole(generations.changes, files)
         if changed:
             await self._publish(generations, files, changed, sorted(content.secrets))
+        elif (number := await _whole(generations.current)) is not None:
+            self._emit(BundleCurrent(bundle=self.name, generation=number))
         self.published.set()
         await self._announce(generations)
         current: int | None = await _whole(generations.current)

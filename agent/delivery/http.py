@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import ssl
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-import aiohttp
-
 from agent.core.errors import ConfigurationError, DeliveryError
 from agent.core.events import duration
+from agent.core.lean_aiohttp import aiohttp
 
 BODY_LIMIT = 4096
 _UNIX = "http+unix:"
@@ -43,7 +43,7 @@ class Endpoint:
     async def _status(self, method: str) -> int:
         async with (
             aiohttp.ClientSession(
-                connector=self._connector(),
+                connector=await self._connector(),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(),
                 auto_decompress=False,
@@ -54,10 +54,15 @@ class Endpoint:
                 await response.content.read(BODY_LIMIT)
             return response.status
 
-    def _connector(self) -> aiohttp.BaseConnector:
+    async def _connector(self) -> aiohttp.BaseConnector:
         if self.socket is not None:
             return aiohttp.UnixConnector(self.socket, force_close=True)
-        return aiohttp.TCPConnector(force_close=True)
+        return aiohttp.TCPConnector(force_close=True, ssl=await self._tls())
+
+    async def _tls(self) -> ssl.SSLContext | bool:
+        if self.url.startswith("https:"):
+            return await asyncio.to_thread(ssl.create_default_context)
+        return True
 
 
 def endpoint(url: str) -> Endpoint:

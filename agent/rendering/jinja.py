@@ -145,6 +145,7 @@ class JinjaBody:
     def render(self, scope: Scope) -> bytes:
         if self._template is None:
             raise self.problems[0]
+        scope.require(self.uses)
         try:
             return self._render(self._template, scope)
         except TEMPLATE_ERRORS as error:

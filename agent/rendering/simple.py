@@ -65,6 +65,7 @@ class SimpleBody:
         self.uses = tuple((p.secret, p.line) for p in parts if isinstance(p, Reference))
 
     def render(self, scope: Scope) -> bytes:
+        scope.require(self.uses)
         match self._parts:
             case [Reference() as only] | [Reference() as only, str("\n")]:
                 value = only.value(scope)

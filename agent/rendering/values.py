@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +70,13 @@ class Scope:
         self._held = held
         self._environment = environment
 
+    def require(self, uses: Iterable[tuple[str, int]]) -> None:
+        """A Fault for the first line that uses a secret which is not held."""
+        missing = [(line, name) for name, line in uses if name not in self._held]
+        if missing:
+            line, name = min(missing)
+            raise Fault(self._lack(name), line)
+
     def secret(self, name: str) -> View:
         """The fields of a secret."""
         return View(name, self._reading(name).reading.value)
@@ -97,5 +104,8 @@ class Scope:
 
     def _reading(self, name: str) -> Held:
         if name not in self._held:
-            raise Fault(f'there is no secret "{name}"{nearest(name, self._held)}')
+            raise Fault(self._lack(name))
         return self._held[name]
+
+    def _lack(self, name: str) -> str:
+        return f'there is no secret "{name}"{nearest(name, self._held)}'

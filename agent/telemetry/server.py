@@ -86,6 +86,7 @@ class TelemetryServer:
                 await asyncio.Event().wait()
         finally:
             self.listening.clear()
+            server.pre_shutdown()
             await server.shutdown(LAST_WORDS_SECONDS)
 
     # --- answers ------------------------------------------------------------------------------

@@ -70,13 +70,15 @@ class Systemd:
 
     async def run(self) -> None:
         """Status after news, signs of life in time; never returns."""
+        every = self._watchdog_every
+        pause = STATUS_EVERY if every is None else min(STATUS_EVERY, every / 2)
         while self._address:
             await self._clock.wait(self._has_news, self._next_sign_at())
             if self._has_news.is_set():
                 self._has_news.clear()
                 self._say()
             self._give_sign()
-            await self._clock.sleep(min(STATUS_EVERY, (self._watchdog_every or STATUS_EVERY) / 2))
+            await self._clock.sleep(pause)
         await asyncio.Event().wait()
 
     def _next_sign_at(self) -> float | None:

@@ -12,7 +12,6 @@ import ssl
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import msgspec
 from hvac.adapters import Adapter
 from yarl import URL
@@ -28,6 +27,7 @@ from agent.core.errors import (
     Sealed,
     StoreError,
 )
+from agent.core.lean_aiohttp import aiohttp
 
 MAX_BODY = 32 * 1024 * 1024
 REDIRECTS = 3

@@ -102,6 +102,13 @@ def test_an_event_is_an_entry_with_fields(log: Log, journald: Journald) -> None:
     }
 
 
+async def test_an_entry_from_within_the_event_loop_is_no_blocking_call(
+    log: Log, journald: Journald
+) -> None:
+    log(LOGGED_IN)
+    assert journald.entry()["PRIORITY"] == ["6"]
+
+
 def test_lines_and_lists_survive(log: Log, journald: Journald) -> None:
     log(ReloadRefused(problems=["a\nPRIORITY=0", "b=c"]))
     entry = journald.entry()

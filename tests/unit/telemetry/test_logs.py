@@ -259,6 +259,14 @@ def test_a_reader_that_has_stalled_holds_nothing_up(pipe: tuple[TextIO, int]) ->
     assert down["event"] == "store_down"
 
 
+async def test_a_line_from_within_the_event_loop_is_no_blocking_call(
+    pipe: tuple[TextIO, int],
+) -> None:
+    stream, reader = pipe
+    make(stream)(LOGGED_IN)
+    assert b"logged_in" in os.read(reader, 10_000)
+
+
 def test_a_line_that_was_cut_is_ended_before_the_next(pipe: tuple[TextIO, int]) -> None:
     stream, reader = pipe
     output = Output(stream)

@@ -21,6 +21,7 @@ pytest_plugins = [
     "tests.rig.openbao",
     "tests.rig.postgres",
     "tests.rig.proxy",
+    "tests.rig.scene",
 ]
 
 IS_CI = os.environ.get("CI", "").lower() in ("1", "true")

@@ -45,8 +45,8 @@ class Listeners:
         self._log = Log(configuration.log, redact=self._redact, clock=clock)
         self._systemd = Systemd(self.status.summary, clock)
         self._telemetry_changed = asyncio.Event()
-        self._metrics: Metrics | None = None
         self._configuration = configuration
+        self._metrics = None if configuration.telemetry is None else self._new_metrics()
         self.status.expect(configuration)
 
     def __call__(self, event: Event, *, is_quiet: bool = False) -> None:
@@ -64,9 +64,7 @@ class Listeners:
     def reconfigured(self, configuration: Configuration) -> None:
         """Another configuration is at work."""
         self.status.expect(configuration)
-        if configuration.log != self._configuration.log:
-            self._log.close()
-            self._log = Log(configuration.log, redact=self._redact, clock=self._clock)
+        self._log.reconfigure(configuration.log)
         if configuration.telemetry != self._configuration.telemetry:
             self._telemetry_changed.set()
         self._configuration = configuration
@@ -98,11 +96,10 @@ class Listeners:
             self(Advice(subject="telemetry", text=str(error)))
 
     def _server(self, spec: Telemetry) -> TelemetryServer:
-        from agent.telemetry.metrics import Metrics
         from agent.telemetry.server import TelemetryServer
 
         if self._metrics is None:
-            self._metrics = Metrics(self.status, self._clock)
+            self._metrics = self._new_metrics()
         uid, gid = uid_of(spec.owner), gid_of(spec.group)
         return TelemetryServer(
             spec,
@@ -112,6 +109,11 @@ class Listeners:
             gid=-1 if gid is None else gid,
             is_alive=self._systemd.is_ticking,
         )
+
+    def _new_metrics(self) -> Metrics:
+        from agent.telemetry.metrics import Metrics
+
+        return Metrics(self.status, self._clock)
 
     def _values(self, name: str) -> Iterable[Field]:
         """The fields of a secret as it is held now."""

@@ -23,7 +23,7 @@ class Backoff:
     ) -> None:
         self.first = first
         self.ceiling = ceiling
-        self._draw = draw
+        self.draw = draw
         self._attempts = 0
 
     @property
@@ -35,7 +35,7 @@ class Backoff:
         """The next delay: uniform below min(ceiling, first·2ⁿ), at least a tenth of `first`."""
         limit = min(self.ceiling, self.first * 2.0 ** min(self._attempts, 32))
         self._attempts += 1
-        return max(self.first / 10, limit * self._draw())
+        return max(self.first / 10, limit * self.draw())
 
     def reset(self) -> None:
         """The operation worked."""

@@ -1,18 +1,22 @@
 """The only place that knows what time it is.
 
-Instants are seconds of CLOCK_BOOTTIME, which goes on while the machine is suspended; the event
-loop's own clock (CLOCK_MONOTONIC) stands still then, so every wait looks again at least once in
-`LOOK_AGAIN_AFTER` seconds. Wall time is for people and certificates only.
+Instants are seconds of CLOCK_BOOTTIME, which goes on while the machine is suspended. The event
+loop's own clock (CLOCK_MONOTONIC) stands still then, so `SystemClock` looks once in
+`LOOK_AGAIN_AFTER` seconds whether the two have come apart, and wakes all who wait for an instant.
+Wall time is for people and certificates only.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Protocol
 
-LOOK_AGAIN_AFTER = 60.0
+LOOK_AGAIN_AFTER = 5.0
+"""Seconds after a suspension within which whoever is late is woken."""
 
 
 class Clock(Protocol):
@@ -34,6 +38,11 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's clocks."""
 
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.Timeout] = set()
+        self._look: asyncio.TimerHandle | None = None
+        self._lag = self._lag_now()
+
     def now(self) -> float:
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
@@ -41,21 +50,52 @@ class SystemClock:
         return time.time()
 
     async def sleep(self, seconds: float) -> None:
-        deadline = self.now() + seconds
-        while (left := deadline - self.now()) > 0:  # noqa: ASYNC110
-            await asyncio.sleep(min(left, LOOK_AGAIN_AFTER))
+        await self.wait(asyncio.Event(), self.now() + seconds)
 
     async def wait(self, event: asyncio.Event, deadline: float | None = None) -> bool:
+        if deadline is None:
+            return await event.wait()
         while not event.is_set():
-            left = LOOK_AGAIN_AFTER if deadline is None else deadline - self.now()
+            left = deadline - self.now()
             if left <= 0:
                 return False
             try:
-                async with asyncio.timeout(min(left, LOOK_AGAIN_AFTER)):
-                    await event.wait()
+                async with asyncio.timeout(left) as timeout:
+                    with self._woken_after_suspension(timeout):
+                        await event.wait()
             except TimeoutError:
                 continue
         return True
+
+    @contextmanager
+    def _woken_after_suspension(self, timeout: asyncio.Timeout) -> Iterator[None]:
+        self._waiting.add(timeout)
+        if self._look is None:
+            self._look_later()
+        try:
+            yield
+        finally:
+            self._waiting.discard(timeout)
+            if not self._waiting and self._look is not None:
+                self._look.cancel()
+                self._look = None
+
+    def _look_later(self) -> None:
+        self._lag = self._lag_now()
+        self._look = asyncio.get_running_loop().call_later(LOOK_AGAIN_AFTER, self._look_now)
+
+    def _look_now(self) -> None:
+        """After a suspension every wait has been reckoned too long: all look again."""
+        if self._lag_now() - self._lag > LOOK_AGAIN_AFTER / 10:
+            loop = asyncio.get_running_loop()
+            for timeout in self._waiting:
+                if not timeout.expired():
+                    timeout.reschedule(loop.time())
+        self._look_later()
+
+    def _lag_now(self) -> float:
+        """How far the loop's clock is behind."""
+        return self.now() - time.monotonic()
 
 
 def monotonic_usec() -> int:

@@ -90,9 +90,18 @@ class Sealed(Outage):
 
 
 class Denied(StoreError):
-    """The store knows who asks and says no."""
+    """The store says no to this identity.
+
+    `is_by_policy`: it said that it knows who asks, and that a policy forbids it.
+    """
 
     kind = "denied"
+
+    def __init__(
+        self, operation: str, store: str, path: str, reason: str, *, is_by_policy: bool = False
+    ) -> None:
+        super().__init__(operation, store, path, reason)
+        self.is_by_policy = is_by_policy
 
 
 class Missing(StoreError):

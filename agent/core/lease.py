@@ -15,6 +15,9 @@ from enum import Enum
 FLOOR_SECONDS = 1.0
 """Nobody asks a store twice for one secret within this time, unless its term is shorter still."""
 
+LEAST_FLOOR = 0.1
+"""The floor under the floor: stores that promise less than twice this are asked no more often."""
+
 JITTER = 0.1
 """A due time is drawn from the last tenth before its fraction: earlier, never later."""
 
@@ -111,13 +114,12 @@ def due_with_parent(term: Term, policy: Policy, ends_at: float, since: float) ->
     """When a term whose parent has a successor is to be replaced.
 
     Spread evenly, by each secret's own lot, over what is left of the parent at `since`, the room
-    before its end excepted; never later than the term would have been due anyway.
+    before its end excepted; until then it is renewed, or replaced, as it would be anyway.
     """
-    window = max(0.0, ends_at - room(min(term.full, ends_at - since), policy) - since)
-    spread = since + window * policy.draw
+    left = max(0.0, ends_at - since)
+    replace_at = since + (left - room(left, policy)) * policy.draw
     own = due(term, policy)
-    at = min(spread, own.at) if own.act is Act.REPLACE else min(spread, term.ends_at)
-    return Due(at, Act.REPLACE)
+    return own if own.at < replace_at else Due(replace_at, Act.REPLACE)
 
 
 def due_without_term(
@@ -129,20 +131,25 @@ def due_without_term(
 ) -> Due:
     """When a value without a lease is read again.
 
-    `read_again_after` is the store's hint, which wins over `refresh_every`; a value with an end of
-    its own (`expires_at`, a certificate) is replaced by the rule for terms and not read in between.
+    `read_again_after` is the store's hint that a new value is there by then: `refresh_every` still
+    holds until then. A value with an end of its own (`expires_at`, a certificate) is replaced by
+    the rule for terms and not read in between.
     """
     if expires_at is not None:
         lasts = max(0.0, expires_at - read_at)
         return due(Term(began_at=read_at, lasts=lasts, is_renewable=False, full=lasts), policy)
+    refresh_after = policy.refresh_every * (1 - JITTER * policy.draw)
     if read_again_after is not None:
-        return Due(read_at + read_again_after, Act.READ)
-    return Due(read_at + policy.refresh_every * (1 - JITTER * policy.draw), Act.READ)
+        refresh_after = min(refresh_after, read_again_after)
+    return Due(read_at + refresh_after, Act.READ)
 
 
 def not_before(due: Due, asked_at: float | None, lasts: float | None = None) -> Due:
-    """`due`, put off until the floor has passed since the last time the store was asked."""
+    """`due`, put off until the floor has passed since the last time the store was asked.
+
+    `lasts` is what the last answer promised: half of it at most is spent on waiting.
+    """
     if asked_at is None:
         return due
-    floor = FLOOR_SECONDS if lasts is None else min(FLOOR_SECONDS, lasts / 2)
+    floor = FLOOR_SECONDS if lasts is None else min(FLOOR_SECONDS, max(lasts / 2, LEAST_FLOOR))
     return replace(due, at=max(due.at, asked_at + floor))

@@ -75,12 +75,18 @@ def refuse_untrusted(root: int, trusted: frozenset[int]) -> None:
             "give it to the bundle's owner or choose another directory"
         )
         raise PermissionError(errno.EPERM, reason)
-    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+    is_open_to_all = status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
+    if is_open_to_all and not _is_mount_point(root, status):
         reason = (
             "can be written by every user, who could redirect what is written there; "
             "take that right away (chmod o-w) or choose a directory below it"
         )
         raise PermissionError(errno.EPERM, reason)
+
+
+def _is_mount_point(root: int, status: os.stat_result) -> bool:
+    """A volume of its own (Kubernetes makes emptyDir 0777) is open to those who were given it."""
+    return os.stat("..", dir_fd=root).st_dev != status.st_dev
 
 
 def as_made(root: int, file: RenderedFile) -> RenderedFile:

@@ -15,8 +15,8 @@ from agent.core.clock import Clock
 from agent.core.errors import Outage, RateLimited, StoreError
 from agent.core.events import Emit, StoreBack, StoreDown
 
-SHORT_OUTAGE_CEILING = 2.5
-"""Seconds between two looks at most, while an outage is young."""
+SHORT_OUTAGE_CEILING = 2.7
+"""Seconds between two looks at most, while an outage is young: back within three."""
 
 CEILING_SHARE = 1 / 24
 """The ceiling's share of the time that the outage has lasted, after that."""
@@ -40,7 +40,8 @@ class Availability:
         self._closed = asyncio.Event()
         self._succeeded_at = clock.now()
         self._failing_since: float | None = None
-        self._quiet_until: float | None = None
+        self._opened_at = clock.now()
+        self._quiet_until = 0.0
         self.reason: str | None = None
 
     @property
@@ -53,13 +54,13 @@ class Availability:
 
     def succeeded(self) -> None:
         """A request was answered."""
-        now = self._clock.now()
-        self._succeeded_at = now
+        self._succeeded_at = self._clock.now()
+        self._let_through()
         if self._failing_since is not None:
-            self._emit(StoreBack(store=self._store, down_seconds=now - self._failing_since))
+            down_seconds = self._opened_at - self._failing_since
             self._failing_since, self.reason = None, None
             self._backoff.reset()
-        self._let_through()
+            self._emit(StoreBack(store=self._store, down_seconds=down_seconds))
 
     def failed(self, error: Outage, sent_at: float) -> bool:
         """A request got no answer. True if that closes the store, False if it is about the path.
@@ -69,46 +70,61 @@ class Availability:
         is_limited = isinstance(error, RateLimited)
         if not is_limited and (not error.is_store_wide or self._succeeded_at > sent_at):
             return False
-        if isinstance(error, RateLimited):
-            self._quiet_until = self._clock.now() + error.retry_after
+        self._note(error)
         if self._failing_since is None:
             self._failing_since = self._clock.now()
             self._emit(StoreDown(store=self._store, reason=error.reason))
-        self.reason = error.reason
         self._open.clear()
         self._closed.set()
         return True
 
     async def run(self, probe: Callable[[], Awaitable[object]]) -> None:
-        """Look again while closed; never returns. `probe` raises Outage if it gets no answer."""
+        """Look again while closed; never returns. `probe` raises Outage if it gets no answer.
+
+        Delays count from the start of the last look: one that hangs costs no time on top.
+        """
         while True:
             await self._clock.wait(self._closed)
-            await self._clock.sleep(self._pause())
-            if self.is_open:
-                continue
-            try:
-                await probe()
-            except Outage as error:
-                self.reason = error.reason
-                if isinstance(error, RateLimited):
-                    self._quiet_until = self._clock.now() + error.retry_after
-            except StoreError:
-                self._let_through()  # an answer, if not a friendly one
-            else:
-                self._let_through()
+            look_at = self._clock.now() + self._pause()
+            while not self.is_open:
+                await self._quiet(look_at)
+                looked_at = self._clock.now()
+                if not self.is_open:
+                    await self._try(probe)
+                look_at = looked_at + self._pause()
+
+    async def _quiet(self, look_at: float) -> None:
+        """Until it is time to look; a store that asks for more quiet meanwhile gets it."""
+        while (left := max(look_at, self._quiet_until) - self._clock.now()) > 0:
+            await self._clock.sleep(left)
+
+    async def _try(self, probe: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await probe()
+        except Outage as error:
+            self._note(error)
+        except StoreError:
+            self._let_through()  # an answer, if not a friendly one
+        else:
+            self._let_through()
+
+    def _note(self, error: Outage) -> None:
+        self.reason = error.reason
+        if isinstance(error, RateLimited):
+            jitter = self._backoff.draw() * self._backoff.first
+            quiet_until = self._clock.now() + error.retry_after + jitter
+            self._quiet_until = max(self._quiet_until, quiet_until)
 
     def _pause(self) -> float:
-        now = self._clock.now()
-        lasted = now - (self._failing_since if self._failing_since is not None else now)
+        lasted = 0.0 if self._failing_since is None else self._clock.now() - self._failing_since
         self._backoff.ceiling = min(
             LONGEST_CEILING, max(SHORT_OUTAGE_CEILING, lasted * CEILING_SHARE)
         )
-        quiet = 0.0 if self._quiet_until is None else max(0.0, self._quiet_until - now)
-        self._quiet_until = None
-        return quiet + self._backoff.delay()
+        return self._backoff.delay()
 
     def _let_through(self) -> None:
         if not self._open.is_set():
+            self._opened_at = self._clock.now()
             self._closed.clear()
             self._open.set()
             self._on_open()

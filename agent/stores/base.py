@@ -55,6 +55,10 @@ class Store(Protocol):
     def refusal(self) -> StoreError | None:
         """Why nobody can log in just now, if so."""
 
+    @property
+    def trouble(self) -> StoreError | None:
+        """Why `is_ready` is not so; None while it is."""
+
     async def run(self) -> None:
         """What goes on while the store is in use (log in, renew the token); never returns."""
 
@@ -71,8 +75,11 @@ class Store(Protocol):
     async def revoke(self, lease: Lease) -> None:
         """Give the lease up at its origin."""
 
-    def forget(self, lease: Lease) -> None:
-        """The lease is nobody's any more (revoked, expired, dead): the store need not count it."""
+    def forget(self, lease: Lease, *, lives_on: bool = False) -> None:
+        """The lease is nobody's any more (revoked, expired, dead): the store need not count it.
+
+        `lives_on`: it was not revoked, and is not to be, by way of what it hangs on either.
+        """
 
     def parent(self, lease: Lease) -> Parent:
         """What the lease hangs on, as of now; a store without such a thing answers alive."""

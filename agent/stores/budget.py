@@ -33,6 +33,7 @@ class Demand:
 
 LEAST_PER_SECOND = 20.0
 LEAST_BURST = 40
+SHORTEST_PAUSE = 0.001
 LOGIN_SHARE = 20
 """Requests of a burst that are there for logging in and for preflights."""
 
@@ -73,7 +74,8 @@ class Budget:
             self._wake.clear()
             while self._waiting and self._running < self._concurrent:
                 if not self._take():
-                    await self._clock.sleep((1.0 - self._left) / self._per_second)
+                    missing = (1.0 - self._left) / self._per_second
+                    await self._clock.sleep(max(missing, SHORTEST_PAUSE))
                     continue
                 _, _, granted = heapq.heappop(self._waiting)
                 if granted.done():  # whoever waited was cancelled

@@ -60,14 +60,18 @@ class Log:
         journal_socket: Path = SOCKET,
     ) -> None:
         self.dropped = 0
-        self._level = LEVELS[spec.level]
         self._redact = redact
         self._clock = clock
+        self._stream = sys.stderr if stream is None else stream
+        self._environment = environment
         self._journal = Journal(journal_socket)
-        self._write = _writer(
-            spec.format, sys.stderr if stream is None else stream, environment, self._journal
-        )
         self._unsaid = 0
+        self.reconfigure(spec)
+
+    def reconfigure(self, spec: LogSpec) -> None:
+        """Another level or format from now on."""
+        self._level = LEVELS[spec.level]
+        self._write = _writer(spec.format, self._stream, self._environment, self._journal)
 
     def __call__(self, event: Event) -> None:
         if event.level < self._level:

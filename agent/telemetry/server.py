@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+import agent.core.lean_aiohttp  # noqa: F401  # before any part of aiohttp
 from agent.config.model import Telemetry
 from agent.core.errors import AgentError, ConfigurationError
 from agent.telemetry.status import Status

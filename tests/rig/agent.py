@@ -131,7 +131,7 @@ class Start:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.file = folder / "leasehold.yaml"
-        self._started: list[Leasehold] = []
+        self.started: list[Leasehold] = []
 
     def configure(self, configuration: Mapping[str, Any]) -> Path:
         """Write the file (whole, by a rename); the log is JSON unless said otherwise."""
@@ -177,12 +177,12 @@ class Start:
             preexec_fn=die_with_parent,
             **options,
         )
-        self._started.append(Leasehold(process))
-        return self._started[-1]
+        self.started.append(Leasehold(process))
+        return self.started[-1]
 
     async def close(self) -> None:
         """Nothing that was started is left."""
-        for each in self._started:
+        for each in self.started:
             await each.kill()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.rig.bao_auth import AppRole, approle
-from tests.rig.bao_client import Bao, Kv
+from tests.rig.bao_client import Bao, BaoError, Kv
 from tests.rig.proxy import Proxy
 
 MARK = "s3cr3t"
@@ -108,7 +108,7 @@ class Scene:
         body = {"accessor": accessor}
         try:
             return str(self.bao.request("POST", "auth/token/lookup-accessor", body)["data"]["path"])
-        except Exception:  # it ended meanwhile
+        except BaoError:  # it ended meanwhile
             return ""
 
 

@@ -21,7 +21,8 @@ from agent.delivery.provision import Provision
 
 
 def tell(event: Event) -> None:
-    print(event, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{event}\n")  # in one piece
+    sys.stderr.flush()
 
 
 async def main(command: list[str]) -> int:

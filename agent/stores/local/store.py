@@ -27,23 +27,31 @@ class LocalStore:
     """
 
     def __init__(
-        self, name: str, file: EntriesFile, *, clock: Clock, files: FileChanges, emit: Emit
+        self, name: str, file: EntriesFile, *, clock: Clock, changes: FileChanges, emit: Emit
     ) -> None:
         self.name = name
         self._file = file
         self._clock = clock
-        self._files = files
+        self._changes = changes
         self._emit = emit
         self._reading = asyncio.Lock()
         self._subscribers = Subscribers()
         self._changed, self._down = asyncio.Event(), asyncio.Event()
         self._backoff = Backoff()
         self._down_since = self._again_at = 0.0
+        self._down_reason = ""
 
     @property
     def refusal(self) -> StoreError | None:
         """Never: there is no login."""
         return None
+
+    @property
+    def trouble(self) -> StoreError | None:
+        """The outage, while there is one."""
+        if self.is_ready:
+            return None
+        return Outage("read", self.name, "", self._down_reason)
 
     @property
     def is_ready(self) -> bool:
@@ -77,7 +85,7 @@ class LocalStore:
         """Never: there are no leases here."""
         raise self._invalid("revoke", lease.id, "a local store has no leases")
 
-    def forget(self, lease: Lease) -> None:
+    def forget(self, lease: Lease, *, lives_on: bool = False) -> None:
         """Nothing is counted here."""
 
     def parent(self, lease: Lease) -> Parent:
@@ -93,7 +101,7 @@ class LocalStore:
         self._file.forget()
 
     async def _follow(self) -> None:
-        with self._files.watch(self._file.path, self._file.key_path) as changed:
+        with self._changes.watch(self._file.path, self._file.key_path) as changed:
             while True:
                 await self._clock.wait(changed)
                 changed.clear()
@@ -125,6 +133,7 @@ class LocalStore:
     def _is_down(self, reason: str) -> None:
         now = self._clock.now()
         self._again_at = now + self._backoff.delay()
+        self._down_reason = reason
         if not self._down.is_set():
             self._down.set()
             self._down_since = now
@@ -144,7 +153,9 @@ class LocalStore:
 
 
 def open_store(
-    name: str, spec: model.LocalStore, *, clock: Clock, files: FileChanges, emit: Emit
+    name: str, spec: model.LocalStore, *, clock: Clock, changes: FileChanges, emit: Emit
 ) -> LocalStore:
     """The store that the configuration describes; nothing is read yet."""
-    return LocalStore(name, EntriesFile(spec.file, spec.key), clock=clock, files=files, emit=emit)
+    return LocalStore(
+        name, EntriesFile(spec.file, spec.key), clock=clock, changes=changes, emit=emit
+    )

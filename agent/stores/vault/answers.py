@@ -12,7 +12,7 @@ import msgspec
 from agent.core.errors import Invalid, Missing, Outage
 from agent.core.lease import Lease, Term
 from agent.core.secret import Reading, Secret
-from agent.stores.vault.transport import Answer
+from agent.stores.vault.transport import Answer, number
 
 _DIGEST_KEY = secrets.token_bytes(32)
 """Versions may be shown, so the digest of a value is keyed: nobody can try guesses against it."""
@@ -20,44 +20,49 @@ _DIGEST_KEY = secrets.token_bytes(32)
 STATIC_ROLE_MARGIN = 1.0
 """Seconds after its announced rotation at which a static role is read again."""
 
+STATIC_ROLE_LATE = 5.0
+"""Seconds between readings of a static role whose rotation is overdue."""
+
 
 def lease_of(answer: Answer, *, asked_at: float, parent: str) -> Lease | None:
     """The lease of an answer, if it has one that ends."""
-    lease_id, lasts = answer.get("lease_id"), float(answer.get("lease_duration") or 0)
-    if not lease_id or lasts <= 0:
+    lasts = answer.lease_duration or 0.0
+    if not answer.lease_id or lasts <= 0:
         return None
-    term = Term(asked_at, lasts, bool(answer.get("renewable")), lasts)
-    return Lease(str(lease_id), term, parent)
+    term = Term(asked_at, lasts, bool(answer.renewable), lasts)
+    return Lease(answer.lease_id, term, parent)
 
 
 def kv2_reading(answer: Answer, store: str, path: str) -> Reading:
     """KV version 2: the data lies one level deeper, beside its metadata."""
-    outer = _mapping(answer.get("data"), store, path)
-    if outer.get("data") is None:
+    if answer.fields.get("data") is None:
         raise Missing("read", store, path, "this version is deleted")
-    metadata = outer.get("metadata") or {}
-    custom = metadata.get("custom_metadata") or {}
+    metadata = _mapping(answer.fields.get("metadata") or {}, store, path)
+    custom = _mapping(metadata.get("custom_metadata") or {}, store, path)
     return Reading(
-        value=Secret(_mapping(outer["data"], store, path)),
+        value=Secret(_mapping(answer.fields["data"], store, path)),
         version=str(metadata.get("version", "")),
         metadata={str(key): str(value) for key, value in custom.items()},
     )
 
 
+def kv1_reading(answer: Answer, store: str, path: str) -> Reading:
+    """KV version 1: fields and nothing else, whatever their names are."""
+    fields = _fields(answer, store, path)
+    return Reading(Secret(fields), _digest(fields))
+
+
 def reading(answer: Answer, store: str, path: str, *, asked_at: float, parent: str) -> Reading:
-    """Any other path: KV version 1, dynamic engines, static roles, certificates, writes."""
-    data = answer.get("data") or answer.get("auth")
-    if not data:
-        raise Invalid("read", store, path, "the path answered without data")
-    fields = _mapping(data, store, path)
+    """Any other path: dynamic engines, static roles, certificates, writes."""
+    fields = _fields(answer, store, path)
     lease = lease_of(answer, asked_at=asked_at, parent=parent)
+    if "serial_number" in fields and "certificate" in fields:
+        not_after = number(fields.get("expiration")) or None
+        return Reading(Secret(fields), str(fields["serial_number"]), lease, not_after=not_after)
     if lease is not None:
-        return Reading(Secret(fields), lease.id, lease, not_after=_not_after(fields))
+        return Reading(Secret(fields), lease.id, lease)
     if "last_vault_rotation" in fields and "ttl" in fields:
         return _static_role(fields)
-    if "serial_number" in fields and "certificate" in fields:
-        serial = str(fields["serial_number"])
-        return Reading(Secret(fields), serial, not_after=_not_after(fields))
     return Reading(Secret(fields), _digest(fields))
 
 
@@ -66,18 +71,20 @@ def _static_role(fields: dict[str, Any]) -> Reading:
 
     The count-down is taken out of the value; with it every reading would be a change.
     """
-    ttl = float(fields.pop("ttl") or 0)
+    left = number(fields.pop("ttl"))
     return Reading(
         Secret(fields),
         version=f"{fields['last_vault_rotation']}/{_digest(fields)}",
-        read_again_after=ttl + STATIC_ROLE_MARGIN,
+        read_again_after=left + STATIC_ROLE_MARGIN if left > 0 else STATIC_ROLE_LATE,
     )
 
 
-def _not_after(fields: dict[str, Any]) -> float | None:
-    expiration = fields.get("expiration")
-    is_certificate = "certificate" in fields and isinstance(expiration, int | float)
-    return float(expiration) if is_certificate and expiration else None
+def _fields(answer: Answer, store: str, path: str) -> dict[str, Any]:
+    if answer.auth is not None:  # a token made for the app
+        return {"client_token": answer.auth.client_token, "accessor": answer.auth.accessor}
+    if not answer.data:
+        raise Invalid("read", store, path, "the path answered without data")
+    return dict(answer.data)
 
 
 def _digest(fields: dict[str, Any]) -> str:
@@ -88,4 +95,4 @@ def _digest(fields: dict[str, Any]) -> str:
 def _mapping(data: Any, store: str, path: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise Outage("read", store, path, "the answer has no fields", is_store_wide=False)
-    return {str(key): value for key, value in data.items()}
+    return data

@@ -13,8 +13,8 @@ token it replaces goes on being renewed for the leases that hang on it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 from agent.core.backoff import Backoff
@@ -30,36 +30,16 @@ from agent.core.events import (
     TokenRenewed,
     TokenRevoked,
 )
-from agent.core.lease import Act, Due, Policy, Term, due
+from agent.core.lease import Act, Policy
 from agent.stores.base import Parent
 from agent.stores.budget import Priority
 from agent.stores.vault.auth import AuthMethod, Grant
 from agent.stores.vault.client import VaultClient
+from agent.stores.vault.token import Token, Tokens, in_use, token_of
 
 LONGEST_LOGIN_PAUSE = 300.0
 SHORTEST_TOKEN_LIFE = 5.0
-"""A token that is dead sooner than this counts as a failed login: no loop of logins."""
-
-
-@dataclass(slots=True, eq=False)
-class Token:
-    """One token that the agent holds. `term` None: never ends."""
-
-    id: str
-    client: VaultClient = field(repr=False)
-    secret: str = field(repr=False)
-    term: Term | None
-    is_ours: bool
-    had_at: float
-    proven_at: float
-    leases: set[str] = field(default_factory=set)
-    ending_since: float | None = None
-    is_renewable: bool = True
-    retry_at: float | None = None
-
-    @property
-    def ends_at(self) -> float | None:
-        return None if self.term is None else self.term.ends_at
+"""No more than one login in this time, however soon tokens die: no loop of logins."""
 
 
 T = TypeVar("T")
@@ -94,22 +74,39 @@ class AutoAuth:
         self._clock, self._emit, self._policy = clock, emit, policy
         self._changed = changed
         self._backoff = Backoff(first=1.0, ceiling=LONGEST_LOGIN_PAUSE)
-        self._tokens: list[Token] = []
+        self._tokens = Tokens()
+        self._given_up: dict[Token, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
         self._wants_login = True
         self._login_at = 0.0
-        self._proofs: dict[str, asyncio.Lock] = {}
+        self._can_look_up = True
         self.current: Token | None = None
         self.refusal: StoreError | None = None
 
     # --- for the store ------------------------------------------------------------------------
 
+    @property
+    def is_logged_in(self) -> bool:
+        return self.current is not None and not self.current.has_ended(self._clock.now())
+
     def token(self) -> Token:
         """The token for a new request; NotLoggedIn if there is none."""
-        if self.current is None:
-            reason = "not logged in yet" if self.refusal is None else self.refusal.reason
-            raise NotLoggedIn("log in", self._store, self._method.name, reason)
+        if self.current is None or not self.is_logged_in:
+            raise self.absence()
         return self.current
+
+    def absence(self) -> NotLoggedIn:
+        """Why there is no token."""
+        reason = "not logged in yet" if self.refusal is None else self.refusal.reason
+        return NotLoggedIn("log in", self._store, self._method.name, reason)
+
+    @contextmanager
+    def using(self, token: Token) -> Iterator[None]:
+        """While entered, the token is not given up."""
+        with in_use(token):
+            yield
+        if token is not self.current:
+            self._wake.set()
 
     def use_new_credential(self) -> None:
         """The credential on disk is another one: log in with it now."""
@@ -117,72 +114,65 @@ class AutoAuth:
         self._wake.set()
 
     def parent(self, token_id: str | None) -> Parent:
-        """What is known of the token that made a lease; one that is not held any more is dead."""
-        for token in self._tokens:
-            if token.id == token_id:
-                return Parent(True, token.ends_at, token.ending_since)
-        return Parent(is_alive=token_id is None)
+        """What is known of the token that made a lease."""
+        return self._tokens.parent(token_id, self._clock.now())
 
-    def hangs_on(self, token_id: str, lease_id: str) -> None:
-        """A lease was made by a token."""
-        for token in self._tokens:
-            if token.id == token_id:
-                token.leases.add(lease_id)
-
-    def forget(self, lease_id: str) -> None:
+    def forget(self, lease_id: str, *, lives_on: bool = False) -> None:
         """A lease is gone; the last one of an old token lets that go, too."""
-        for token in self._tokens:
-            token.leases.discard(lease_id)
-            if not token.leases and token is not self.current:
-                self._wake.set()
+        self._tokens.forget(lease_id, lives_on=lives_on)
+        if len(self._tokens) > 1:
+            self._wake.set()
 
     async def is_dead(self, token: Token, sent_at: float) -> bool:
         """After a 403: is it the token, or the path? Asked once for all who wonder.
 
         Raises `Outage` when there was no answer to tell by.
         """
-        async with self._proofs.setdefault(token.id, asyncio.Lock()):
+        async with token.proof:
             if token not in self._tokens:
                 return True
-            if token.proven_at > sent_at:
+            if token.proven_at > sent_at or not self._can_look_up:
                 return False
             try:
                 await self._paced(Priority.LOGIN, "look up token", token.client.lookup_self)
-            except (Denied, Invalid):
+            except (Denied, Invalid) as error:
+                if isinstance(error, Denied) and error.is_by_policy:
+                    self._may_not_look_up()
+                    return False
                 self._lost(token, "it was revoked or has ended")
                 return True
             token.proven_at = self._clock.now()
             return False
 
+    def _may_not_look_up(self) -> None:
+        self._can_look_up = False
+        text = (
+            "the policy does not allow auth/token/lookup-self: a revoked token is taken for a "
+            "denied path until it ends"
+        )
+        self._emit(Advice(subject=self._store, text=text))
+
     # --- the loop -----------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Log in and keep logged in; never returns."""
-        while True:
-            self._wake.clear()
-            if self._wants_login and self._clock.now() >= self._login_at:
-                await self._log_in()
-            for token in list(self._tokens):
-                await self._tend(token)
-            await self._clock.wait(self._wake, self._next_look())
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._wake.clear()
+                if self._wants_login and self._clock.now() >= self._login_at:
+                    await self._log_in()
+                for token in list(self._tokens):
+                    await self._tend(token, group)
+                await self._clock.wait(self._wake, self._next_look())
 
     def _next_look(self) -> float | None:
-        looks = [at for token in self._tokens if (at := self._next_look_at(token)) is not None]
-        if self._wants_login:
-            looks.append(self._login_at)
+        looks = [self._login_at] if self._wants_login else []
+        for token in self._tokens:
+            if (planned := token.due(self._policy)) is not None:
+                looks.append(planned.at)
+            if token.ends_at is not None:
+                looks.append(token.ends_at)
         return min(looks, default=None)
-
-    def _next_look_at(self, token: Token) -> float | None:
-        if token.term is None:
-            return None
-        if token.ending_since is not None:
-            return token.term.ends_at
-        at = self._due(token, token.term).at
-        return at if token.retry_at is None else max(at, token.retry_at)
-
-    def _due(self, token: Token, term: Term) -> Due:
-        planned = due(term, self._policy)
-        return planned if token.is_renewable else Due(planned.at, Act.REPLACE)
 
     async def _log_in(self) -> None:
         await self._opened()
@@ -213,39 +203,28 @@ class AutoAuth:
     async def _use(self, grant: Grant, asked_at: float) -> None:
         """A grant becomes the current token; the one before lives on for its leases."""
         self.refusal = None
-        term = None
-        if grant.ttl is not None:
-            term = Term(asked_at, grant.ttl, grant.is_renewable, grant.ttl)
-        before = self.current
-        if before is not None and before.secret == grant.token:  # a file that was not replaced
-            self._same_token_again(before, term)
-            return
-        self.current = Token(
-            id=grant.id,
-            client=self._client.with_token(grant.token),
-            secret=grant.token,
-            term=term,
-            is_ours=grant.is_ours,
-            had_at=asked_at,
-            proven_at=self._clock.now(),
-        )
-        self._tokens.append(self.current)
+        fresh = token_of(grant, self._client, asked_at=asked_at, now=self._clock.now())
         self._wants_login = False
-        if before is None or asked_at - before.had_at >= SHORTEST_TOKEN_LIFE:
-            self._backoff.reset()
+        if self.current is not None and self.current.secret == grant.token:
+            self._same_token_again(self.current, fresh)
+            return
+        self.current = fresh
+        self._tokens.append(fresh)
         self._emit(LoggedIn(store=self._store, method=self._method.name, ttl_seconds=grant.ttl))
+        if grant.uses:
+            text = f"its tokens are good for {grant.uses} requests, and leases die with them"
+            self._emit(Advice(subject=self._store, text=text))
         self._changed()
         self._wake.set()
         await self._clean_up_credential()
 
-    def _same_token_again(self, token: Token, term: Term | None) -> None:
+    def _same_token_again(self, token: Token, fresh: Token) -> None:
         """The provider has not replaced the token: live with it, and look again later."""
-        self._wants_login = False
-        if term is not None and token.term is not None and term.ends_at > token.term.ends_at + 1:
-            token.term, token.is_renewable, token.retry_at = term, True, None
-            self._backoff.reset()
+        if fresh.term is None or token.term is None or fresh.term.ends_at > token.term.ends_at + 1:
+            token.term, token.can_renew, token.retry_at = fresh.term, True, 0.0
+            token.proven_at = fresh.proven_at
         else:
-            token.retry_at = self._clock.now() + self._backoff.delay()
+            token.retry_at = self._clock.now() + token.backoff.delay()
 
     async def _clean_up_credential(self) -> None:
         try:
@@ -256,87 +235,102 @@ class AutoAuth:
 
     # --- one token ----------------------------------------------------------------------------
 
-    async def _tend(self, token: Token) -> None:
+    async def _tend(self, token: Token, group: asyncio.TaskGroup) -> None:
         """Whatever one token needs now: nothing, a renewal, a successor, its end."""
         now = self._clock.now()
-        if token is not self.current and not token.leases:
-            await self._give_up(token)
-        elif token.term is None or (token.retry_at is not None and now < token.retry_at):
+        if token not in self._tokens:
             return
-        elif token.term.ends_at <= now:
+        if token.has_ended(now):
             self._lost(token, "its time is over")
-        elif token.ending_since is None and (planned := self._due(token, token.term)).at <= now:
+        elif token is not self.current and not token.leases and not token.in_use:
+            self._give_up(token, group)
+        elif (planned := token.due(self._policy)) is not None and planned.at <= now:
             if planned.act is Act.RENEW:
-                await self._renew(token, token.term)
+                await self._renew(token)
             else:
                 await self._replace(token)
 
-    async def _renew(self, token: Token, term: Term) -> None:
+    async def _renew(self, token: Token) -> None:
         asked_at = self._clock.now()
         try:
             answer = await self._paced(
                 Priority.RENEW,
                 "renew token",
-                lambda: token.client.renew_self(increment=round(term.full)),
+                lambda: token.client.renew_self(increment=round(token.increment)),
             )
         except Outage:
-            token.retry_at = asked_at + min(1.0, term.full / 20)
-            await self._opened()
-        except StoreError:  # it may not renew itself, or is dead
-            if not await self.is_dead(token, asked_at):
-                token.is_renewable = False
-                self._wake.set()
+            token.retry_at = asked_at + token.backoff.delay()
+        except StoreError:
+            await self._renewal_refused(token, asked_at)
         else:
-            auth = answer.get("auth") or {}
-            lasts = float(auth.get("lease_duration") or 0)
-            token.term = term.renewed(asked_at, lasts, bool(auth.get("renewable")))
-            token.proven_at, token.retry_at = self._clock.now(), None
+            granted = answer.auth
+            lasts = (granted.lease_duration if granted else None) or 0.0
+            token.renewed(asked_at, lasts, bool(granted and granted.renewable))
             self._emit(TokenRenewed(store=self._store, ttl_seconds=lasts))
+            self._changed()
+
+    async def _renewal_refused(self, token: Token, asked_at: float) -> None:
+        """It is dead, or may not renew itself: then it gets a successor now."""
+        try:
+            token.can_renew = await self.is_dead(token, asked_at)
+        except Outage:
+            token.retry_at = asked_at + token.backoff.delay()
 
     async def _replace(self, token: Token) -> None:
         """A token that nears its own end: the next one first, then its leases are to move."""
         if token is self.current:
             self._wants_login = True
-            if self._clock.now() < self._login_at:
-                token.retry_at = self._login_at
-                return
-            await self._log_in()
+            if self._clock.now() >= self._login_at:
+                await self._log_in()
             if token is self.current:
+                token.retry_at = max(token.retry_at, self._login_at)
                 return
+        if token not in self._tokens:
+            return
         token.ending_since = self._clock.now()
-        left = None if token.term is None else token.term.ends_at - token.ending_since
         if token.leases:
             self._emit(
                 TokenEnding(
                     store=self._store,
                     leases=len(token.leases),
-                    ends_after=left,
+                    ends_after=None if token.ends_at is None else token.ends_at - token.ending_since,
                     reason="the token nears its end and has a successor",
                 )
             )
         self._changed()
         self._wake.set()
 
-    async def _give_up(self, token: Token) -> None:
-        """An old token without leases: revoked, if it is ours."""
-        self._tokens.remove(token)
-        self._proofs.pop(token.id, None)
-        if token.is_ours:
-            await self.revoke(token)
-
     def _lost(self, token: Token, reason: str) -> None:
         self._tokens.remove(token)
-        self._proofs.pop(token.id, None)
         self._emit(TokenLost(store=self._store, leases=len(token.leases), reason=reason))
         if token is self.current:
             self.current = None
             self._wants_login = True
-            is_young = self._clock.now() - token.had_at < SHORTEST_TOKEN_LIFE
-            self._login_at = self._clock.now() + self._backoff.delay() if is_young else 0.0
+            self._login_at = self._login_after(token)
         self._changed()
         self._wake.set()
 
-    async def revoke(self, token: Token) -> None:
+    def _login_after(self, dead: Token) -> float:
+        """At once after a token that has lived; slower and slower while they die unused."""
+        now = self._clock.now()
+        if now - dead.had_at >= SHORTEST_TOKEN_LIFE:
+            self._backoff.reset()
+            return now
+        if dead.has_served:
+            return dead.had_at + SHORTEST_TOKEN_LIFE
+        return now + self._backoff.delay()
+
+    # --- the end of a token -------------------------------------------------------------------
+
+    def _give_up(self, token: Token, group: asyncio.TaskGroup) -> None:
+        """An old token without leases: revoked, if it is ours, and nobody waits for that."""
+        self._tokens.remove(token)
+        if token.is_ours and not token.is_left:
+            revoking = group.create_task(self._revoke(token), name=f"{self._store}: revoke token")
+            self._given_up[token] = revoking
+            revoking.add_done_callback(lambda _: self._given_up.pop(token, None))
+
+    async def _revoke(self, token: Token) -> None:
         """Give a token back; whatever hangs on it ends with it. A failure leaves it to its TTL."""
         try:
             await self._paced(Priority.REVOKE, "revoke token", token.client.revoke_self)
@@ -348,8 +342,11 @@ class AutoAuth:
 
     async def give_up_all(self) -> None:
         """The end: every token of ours is revoked, the current one last."""
-        for token in sorted(self._tokens, key=lambda each: each is self.current):
-            if token.is_ours:
-                await self.revoke(token)
+        tokens, current = list(self._tokens), self.current
         self._tokens.clear()
-        self.current = None
+        self.current, self._wants_login = None, False
+        if self._given_up:
+            await asyncio.wait(list(self._given_up.values()))
+        for token in sorted(tokens, key=lambda each: each is current):
+            if token.is_ours and not token.is_left:
+                await self._revoke(token)

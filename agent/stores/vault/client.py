@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import hvac
 
-from agent.stores.vault.transport import AiohttpAdapter, Answer, Connection
+from agent.stores.vault.transport import HEALTH, AiohttpAdapter, Answer, Connection, Granted
 
 
 class VaultClient:
@@ -54,9 +54,7 @@ class VaultClient:
     async def health(self) -> Answer:
         """Raises `Outage` unless the server, or the standby, can serve."""
         return await self._answer(
-            self._hvac.adapter.get(
-                "/v1/sys/health", params={"standbyok": "true", "perfstandbyok": "true"}
-            )
+            self._hvac.adapter.get(HEALTH, params={"standbyok": "true", "perfstandbyok": "true"})
         )
 
     async def renew_lease(self, lease_id: str, increment: int) -> Answer:
@@ -83,10 +81,9 @@ class VaultClient:
         """What is wrapped in this client's token."""
         return await self._answer(self._hvac.sys.unwrap())
 
-    async def login(self, coroutine: Any) -> Answer:
+    async def login(self, coroutine: Any) -> Granted:
         """The `auth` part of the answer to one of hvac's `auth.<method>.login` calls."""
-        answer = await self._answer(coroutine)
-        return cast(Answer, answer.get("auth") or {})
+        return (await self._answer(coroutine)).auth or Granted()
 
     async def _answer(self, coroutine: Any) -> Answer:
         return cast(Answer, await coroutine)

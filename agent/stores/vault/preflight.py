@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from agent.core.clock import Clock
 from agent.stores.vault.transport import Answer
@@ -42,7 +43,7 @@ class Preflight:
             return known
         async with self._asking.setdefault(path.split("/")[0], asyncio.Lock()):
             if (known := self._known(path)) is None:
-                known = _mount(path, (await self._ask(path)).get("data") or {})
+                known = _mount(path, (await self._ask(path)).fields)
                 self._mounts[known.path] = known
                 self._asked_at[known.path] = self._clock.now()
             return known
@@ -60,8 +61,9 @@ class Preflight:
         return None
 
 
-def _mount(path: str, data: Answer) -> Mount:
+def _mount(path: str, data: dict[str, Any]) -> Mount:
     kind = str(data.get("type") or "")
-    options = data.get("options") or {}
+    options = data.get("options")
+    options = options if isinstance(options, dict) else {}
     version = (2 if str(options.get("version", "1")) == "2" else 1) if kind == "kv" else None
     return Mount(str(data.get("path") or path.split("/")[0]).strip("/"), kind, version)

@@ -32,8 +32,40 @@ from agent.core.lean_aiohttp import aiohttp
 MAX_BODY = 32 * 1024 * 1024
 REDIRECTS = 3
 UNIX_HOST = "http://localhost"
+HEALTH = "/v1/sys/health"
 
-Answer = dict[str, Any]
+BY_POLICY = b"1 error occurred:"
+"""How a 403 begins that is a policy's; that of a dead token names no error, or several."""
+
+
+class Granted(msgspec.Struct, frozen=True):
+    """The `auth` part of an answer."""
+
+    client_token: str = ""
+    accessor: str | None = None
+    lease_duration: float | None = None
+    renewable: bool | None = None
+    num_uses: int | None = None
+
+    def __repr__(self) -> str:
+        return "<Granted>"
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A server's answer, as far as it is looked at; strangers' shapes are refused by type."""
+
+    data: dict[str, Any] | None = None
+    auth: Granted | None = None
+    lease_id: str | None = None
+    lease_duration: float | None = None
+    renewable: bool | None = None
+
+    def __repr__(self) -> str:
+        return "<Answer>"
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        return self.data or {}
 
 
 class Connection:
@@ -91,12 +123,14 @@ class Connection:
     async def send(
         self, method: str, path: str, *, token: str | None, headers: dict[str, str], **body: Any
     ) -> Answer:
-        """The server's JSON object ({} for 204), or a StoreError."""
+        """The server's JSON object (an empty one for 204), or a StoreError."""
         operation = method.upper()
+        if self._session.closed:
+            raise Outage(operation, self.store, path, "the agent has closed its connections")
         headers = dict(headers)
         if token:
             headers["X-Vault-Token"] = token
-        if self.namespace:
+        if self.namespace and path != HEALTH:  # not answered within one
             headers["X-Vault-Namespace"] = self.namespace
         url = self.base + path
         for _ in range(REDIRECTS + 1):
@@ -149,11 +183,12 @@ class Connection:
             raise Sealed(*where, f"sealed, not initialised or without a leader ({status})")
         kinds: dict[int, tuple[type[StoreError], str]] = {
             400: (Invalid, "the request was refused as invalid (400)"),
-            401: (Denied, "permission denied (401)"),
-            403: (Denied, "permission denied (403)"),
             404: (Missing, "nothing there (404)"),
             405: (Invalid, "not supported at this path (405)"),
         }
+        if status in (401, 403):
+            is_by_policy = BY_POLICY in (content or b"")
+            raise Denied(*where, f"permission denied ({status})", is_by_policy=is_by_policy)
         if status in kinds:
             kind, reason = kinds[status]
             raise kind(*where, reason)
@@ -161,10 +196,10 @@ class Connection:
 
     def _parsed(self, operation: str, path: str, content: bytes | None) -> Answer:
         if not content:
-            return {}
+            return Answer()
         try:
             return msgspec.json.decode(content, type=Answer)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             reason = "the answer is not the JSON of a Vault server"
             raise Outage(operation, self.store, path, reason) from None
 
@@ -189,7 +224,7 @@ class AiohttpAdapter(Adapter):  # type: ignore[misc]  # hvac has no types
         return await self._send("post", url, **kwargs)
 
     def get_login_token(self, response: Answer) -> str:
-        return str(response["auth"]["client_token"])
+        return response.auth.client_token if response.auth else ""
 
     def request(
         self,
@@ -225,6 +260,12 @@ class _NoSession:
     verify = None
     cert = None
     proxies = None
+
+
+def number(value: object) -> float:
+    """A number from an answer's data; 0 for anything else."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number else 0.0  # type: ignore[arg-type]
 
 
 def ssl_context(store: str, tls: Tls) -> ssl.SSLContext:

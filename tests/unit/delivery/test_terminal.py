@@ -145,7 +145,9 @@ async def test_ctrl_z_stops_both_and_fg_wakes_both(tmp_path: Path, loop: str) ->
                 await greeted(screen, told)
                 screen.type("\x1a")
                 await screen.shows("Stopped")
+                await screen.shows("> ")
                 screen.type("fg\n")
+                await screen.shows("supervised")  # bash reads no more
             await greeted(screen, told)
             os.kill(child, signal.SIGUSR1)
             await screen.shows("> ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -20,7 +21,7 @@ PAGE = (Path(__file__).parents[3] / "docs" / "templates.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)(?: (\w+))?\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 PAIRS = [
     (source, kind, text)
-    for (language, _, source), (kind, _, text) in zip(BLOCKS, BLOCKS[1:], strict=False)
+    for (language, _, source), (kind, _, text) in pairwise(BLOCKS)
     if language in ("jinja", "format")
 ]
 SECRETS = held(yaml.safe_load(next(text for _, title, text in BLOCKS if title == "secrets")))

@@ -70,8 +70,18 @@ def test_what_is_not_json_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["a: [", "!!python/object/apply:os.system [id]", "!!timestamp x", "? [a]\n: b", "a: .nan", "\0"]
-    + ["a: &x [1]\nb: [*x, *x]", "1: a", "[" * 5_000, "!!binary /w=="],
+    [
+        "a: [",
+        "!!python/object/apply:os.system [id]",
+        "!!timestamp x",
+        "? [a]\n: b",
+        "a: .nan",
+        "\0",
+        "a: &x [1]\nb: [*x, *x]",
+        "1: a",
+        "[" * 5_000,
+        "!!binary /w==",
+    ],
 )
 def test_what_is_not_plain_yaml_is_refused(text: str) -> None:
     assert refusal("from_yaml | tojson", text).startswith("app.file:1: ")
@@ -128,7 +138,8 @@ from agent.rendering.values import Held
 
 fields = {name: [{"b": 1, "a": {"x", "y"} and "z"}] for name in ("q", "w", "e", "r")}
 held = {name: Held(Reading(Secret(fields), "1")) for name in ("one", "two", "three")}
-source = "{{ one|tojson }}{{ two|to_yaml }}{{ three|to_toml }}{{ one|dictsort }}{{ two|items|list }}"
+source = "{{ one|tojson }}{{ two|to_yaml }}{{ three|to_toml }}{{ one|dictsort }}"
+source += "{{ two|items|list }}{{ one|unique|list }}"
 sys.stdout.buffer.write(compile_template(source, "x").render(held, {}))
 """
 

@@ -42,8 +42,6 @@ NASTY = st.sampled_from(
         "~",
         "!",
         "é\u2028",
-    ]
-    + [
         "no",
         "0x1f",
         "1e3",
@@ -200,8 +198,8 @@ def test_yaml_reads_back(loader: Any) -> None:
     @example({"a": "-----BEGIN X-----\nabc\n-----END X-----\n"})
     @example({"a": " lead\n", "b": "\n", "c": "trail \nx", "y": "y", "on": "on", "é": {}})
     def reads_back(fields: dict[str, Any]) -> None:
-        assert yaml.load(rendered({"app": fields}, "yaml"), Loader=loader) == fields
-        both = yaml.load(rendered({"a": fields, "b": {"x": 1}}, "yaml"), Loader=loader)
+        assert yaml.load(rendered({"app": fields}, "yaml"), Loader=loader) == fields  # noqa: S506
+        both = yaml.load(rendered({"a": fields, "b": {"x": 1}}, "yaml"), Loader=loader)  # noqa: S506
         assert both == {"a": fields, "b": {"x": 1}}
 
     reads_back()

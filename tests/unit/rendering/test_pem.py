@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -14,7 +15,6 @@ from cryptography.x509 import load_pem_x509_certificate, load_pem_x509_certifica
 
 from agent.config.model import FormatFile
 from agent.core.errors import RenderError
-from agent.core.secret import Field
 from agent.rendering.formats import render_format
 from agent.rendering.pem import pem_text
 from agent.rendering.pkcs12 import pkcs12
@@ -23,7 +23,7 @@ from agent.rendering.text import Fault
 from tests.rig.held import held
 from tests.rig.tls import Authority
 
-Fields = Mapping[str, Field]
+Fields = Mapping[str, Any]
 
 
 def rendered(fields: Fields, *parts: str) -> bytes:
@@ -56,7 +56,7 @@ def fullchain(issued: Fields) -> str:
 
 def test_other_shapes_give_the_same(issued: Fields) -> None:
     own, authority, key = (str(issued[n]) for n in ("certificate", "issuing_ca", "private_key"))
-    for fields in (
+    shapes: tuple[Fields, ...] = (
         {"certificate": own, "issuing_ca": authority, "private_key": key, "ca_chain": []},
         {
             "certificate": f"{key}\n{own}\n{authority}",
@@ -68,7 +68,8 @@ def test_other_shapes_give_the_same(issued: Fields) -> None:
         {"certificate": own, "chain": fullchain(issued), "private_key": key},
         {"certificate": own.replace("\n", "\r\n"), "chain": [authority], "private_key": f" {key} "},
         {"bundle": None, "cert": own, "ca.crt": authority, "key": key},
-    ):
+    )
+    for fields in shapes:
         assert rendered(fields) == rendered(issued)
 
 

@@ -37,7 +37,7 @@ SECRETS = held(
     }
 )
 FIELDS = sorted(SECRETS["db"].reading.value)
-NAMES = st.sampled_from([f"db.{name}" for name in FIELDS] + ["db", "meta('db')", "3", "[]", "none"])
+NAMES = st.sampled_from([*(f"db.{name}" for name in FIELDS), "db", "meta('db')", "3", "[]", "none"])
 ALL_FILTERS = sorted(set(environment().filters) - {"map", "select", "reject"})
 METHODS = [
     "format",
@@ -69,15 +69,21 @@ def compound(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         st.tuples(inner, st.sampled_from(METHODS), inner).map(lambda t: f"({t[0]}).{t[1]}({t[2]})"),
         pair.map(lambda t: f"({t[0]})[{t[1]}]"),
         pair.map(lambda t: f"({t[0]})({t[1]})"),
-        pair.map(lambda t: f"({t[0]}) is {'divisibleby'} ({t[1]})"),
+        pair.map(lambda t: f"({t[0]}) is divisibleby ({t[1]})"),
     )
 
 
 EXPRESSIONS = st.recursive(NAMES, compound, max_leaves=5)
 STATEMENTS = st.sampled_from(
-    ["{{{{ {} }}}}", "x {{{{ {} }}}}", "{{% for a, b in {} %}}{{{{ a.x }}}}{{% endfor %}}"]
-    + ["{{% if {} > 3 %}}{{% endif %}}", "{{% set x = {} %}}{{{{ x.y }}}}"]
-    + ["{{% filter upper %}}{{{{ {} }}}}{{% endfilter %}}", "{{{{ dict(a={}) }}}}"]
+    [
+        "{{{{ {} }}}}",
+        "x {{{{ {} }}}}",
+        "{{% for a, b in {} %}}{{{{ a.x }}}}{{% endfor %}}",
+        "{{% if {} > 3 %}}{{% endif %}}",
+        "{{% set x = {} %}}{{{{ x.y }}}}",
+        "{{% filter upper %}}{{{{ {} }}}}{{% endfilter %}}",
+        "{{{{ dict(a={}) }}}}",
+    ]
 )
 
 

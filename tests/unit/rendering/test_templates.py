@@ -132,8 +132,10 @@ def test_a_template_of_one_value_gives_its_bytes_as_they_are(source: str) -> Non
         "{{ files.binary }} ",
         "{{ 'a' ~ files.binary }}",
         "{{ files.binary|upper }}",
-    ]
-    + ["{{ files | tojson }}", "{{ '%s' % files.binary }}", "{{ '{}'.format(files.binary) }}"],
+        "{{ files | tojson }}",
+        "{{ '%s' % files.binary }}",
+        "{{ '{}'.format(files.binary) }}",
+    ],
 )
 def test_bytes_that_are_no_text_are_not_taken_for_text(source: str) -> None:
     assert refusal(source) == (
@@ -184,7 +186,8 @@ def test_what_is_wrong_is_said_with_its_line(source: str, reason: str) -> None:
 
 def test_an_endless_output_is_cut_off() -> None:
     line = "x" * 2000
-    source = f"{{% for i in range(99999) %}}{{% for j in range(99999) %}}{line}{{% endfor %}}{{% endfor %}}"
+    loop = "{% for i in range(99999) %}"
+    source = loop + loop + line + "{% endfor %}{% endfor %}"
     assert refusal(source) == "app.file: longer than 16777216 bytes"
 
 

@@ -167,6 +167,17 @@ def test_what_is_below_the_level_is_left_out(
     assert [line["event"] for line in json_lines(read_file(stream))] == expected
 
 
+def test_level_and_format_can_change_while_it_is_at_work(stream: TextIO) -> None:
+    log = make(stream)
+    with log.capturing():
+        log.reconfigure(LogSpec(level="error", format="text"))
+        log(DOWN)
+        logging.getLogger("some").warning("not this")
+        logging.getLogger("some").error("this")
+    (line,) = read_file(stream).splitlines()
+    assert line.endswith(" error   this")
+
+
 def test_a_request_that_is_filtered_costs_next_to_nothing(stream: TextIO) -> None:
     log = make(stream)
     event = RequestDone(store="vault", operation="read", seconds=0.1, outcome="ok")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +30,8 @@ from agent.core.secret import Reading, Secret
 from agent.ledger import Ledger
 from agent.telemetry.status import Status
 from tests.rig.clock import JumpClock
+
+DOCUMENT = Path(__file__).parents[3] / "docs/observability.md"
 
 LOGGED_IN = LoggedIn(store="vault", method="approle", ttl_seconds=600.0)
 REFUSED = LoginFailed(store="vault", method="jwt", reason="bad hunter2")
@@ -98,6 +102,17 @@ async def test_a_stale_and_an_expired_secret_say_so(
     ledger.expired("web")
     web = status.as_dict()["secrets"]["web"]
     assert (web["state"], web["stale"]) == ("expired", True)
+
+
+async def test_the_document_shows_what_there_is(status: Status, ledger: Ledger) -> None:
+    ledger.record("web", Reading(Secret({}), "7"), None)
+    pattern = re.compile(r"^`/status`:\n\n```json\n(.*?)```", re.MULTILINE | re.DOTALL)
+    (block,) = pattern.findall(DOCUMENT.read_text())
+    shown, there = json.loads(block), status.as_dict()
+    assert list(shown) == list(there)
+    for part in there:
+        (example,) = shown[part].values()
+        assert all(list(each) == list(example) for each in there[part].values())
 
 
 # --- stores -----------------------------------------------------------------------------------

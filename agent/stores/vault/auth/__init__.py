@@ -5,16 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, cast
+from itertools import count
+from typing import Protocol, cast
 
 from agent.config.model import Auth
+from agent.core.errors import NotLoggedIn
 from agent.stores.vault.client import VaultClient
+from agent.stores.vault.transport import Granted
+
+_unnamed = count(1)
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
     """What a login gave. `ttl` in seconds, None for a token that never ends.
 
+    `increment` is what to ask for at each renewal; the ttl where it is None.
     `is_ours`: the token was made for this agent, which gives it back at the end; a token that
     somebody else put into a file is theirs.
     """
@@ -24,6 +30,8 @@ class Grant:
     ttl: float | None
     is_renewable: bool
     is_ours: bool = True
+    increment: float | None = None
+    uses: int = 0
 
 
 class AuthMethod(Protocol):
@@ -31,7 +39,10 @@ class AuthMethod(Protocol):
 
     name: str
     watched: tuple[Path, ...]
-    """Files whose change means a new credential, which is used at once."""
+    """Files whose change may mean a new credential, which is used at once."""
+
+    async def has_new_credential(self) -> bool:
+        """There is another credential than the last login was tried with."""
 
     async def login(self, client: VaultClient) -> Grant:
         """Log in with the credential as it is now; a StoreError if that fails."""
@@ -47,14 +58,14 @@ def auth_method(store: str, spec: Auth) -> AuthMethod:
     return cast(AuthMethod, module.method(store, spec))
 
 
-def granted(auth: dict[str, Any], *, is_ours: bool = True) -> Grant:
-    """A Grant from the `auth` part of a login's answer."""
-    ttl = float(auth.get("lease_duration") or 0)
-    token = str(auth["client_token"])
+def granted(auth: Granted, store: str, method: str) -> Grant:
+    """A Grant from the `auth` part of a login's answer; NotLoggedIn if there is no token in it."""
+    if not auth.client_token:
+        raise NotLoggedIn("log in", store, method, "the server answered without a token")
     return Grant(
-        token=token,
-        id=str(auth.get("accessor") or f"unnamed-{id(auth):x}"),
-        ttl=ttl or None,
-        is_renewable=bool(auth.get("renewable")),
-        is_ours=is_ours,
+        token=auth.client_token,
+        id=auth.accessor or f"unnamed-{next(_unnamed)}",
+        ttl=auth.lease_duration or None,
+        is_renewable=bool(auth.renewable),
+        uses=auth.num_uses or 0,
     )

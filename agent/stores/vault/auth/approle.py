@@ -27,7 +27,10 @@ class AppRoleMethod:
         self._source = CredentialSource(store, "secret-id", spec.secret_id_file, spec.secret_id)
         self._kept: str | None = None
         self._handed_in: str | None = None
-        self.watched: tuple[Path, ...] = self._role_id.watched
+        self.watched: tuple[Path, ...] = self._role_id.watched + self._source.watched
+
+    async def has_new_credential(self) -> bool:
+        return await self._role_id.is_new() or await self._source.is_new()
 
     async def login(self, client: VaultClient) -> Grant:
         role_id = await self._role_id.read()
@@ -37,7 +40,7 @@ class AppRoleMethod:
                 role_id, secret_id, use_token=False, mount_point=self._spec.mount
             )
         )
-        return granted(auth)
+        return granted(auth, self._store, self.name)
 
     async def logged_in(self) -> None:
         if self._spec.remove_secret_id_file and self._handed_in is not None:
@@ -66,7 +69,7 @@ class AppRoleMethod:
                 "the wrapping token is not valid: it has ended, or somebody has unwrapped it "
                 "before (then the secret-id is in foreign hands: revoke it)"
             ) from None
-        created_at = str((lookup.get("data") or {}).get("creation_path", ""))
+        created_at = str(lookup.fields.get("creation_path", ""))
         if not re.fullmatch(self._expected_path(), created_at):
             raise self._failure(
                 f"the wrapping token was created at {created_at!r}, not at "
@@ -74,7 +77,7 @@ class AppRoleMethod:
                 "somebody may have replaced it"
             )
         answer = await client.with_token(wrapping_token).unwrap()
-        secret_id = (answer.get("data") or {}).get("secret_id")
+        secret_id = answer.fields.get("secret_id")
         if not isinstance(secret_id, str) or not secret_id:
             raise self._failure("the wrapping held no secret_id")
         return secret_id

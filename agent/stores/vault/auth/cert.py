@@ -18,18 +18,21 @@ class CertMethod:
 
     name = "cert"
 
-    def __init__(self, spec: Cert) -> None:
-        self._spec = spec
+    def __init__(self, store: str, spec: Cert) -> None:
+        self._store, self._spec = store, spec
         self.watched: tuple[Path, ...] = ()
 
     async def login(self, client: VaultClient) -> Grant:
         name = {"name": self._spec.role} if self._spec.role else {}
-        answer = await client.write(f"auth/{self._spec.mount}/login", name)
-        return granted(answer.get("auth") or {})
+        auth = await client.login(client.write(f"auth/{self._spec.mount}/login", name))
+        return granted(auth, self._store, self.name)
+
+    async def has_new_credential(self) -> bool:
+        return False
 
     async def logged_in(self) -> None:
         return
 
 
 def method(store: str, spec: Cert) -> AuthMethod:
-    return CertMethod(spec)
+    return CertMethod(store, spec)

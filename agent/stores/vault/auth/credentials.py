@@ -17,6 +17,7 @@ class CredentialSource:
         self._store, self._what = store, what
         self.file = file
         self._value = value
+        self._last: str | None = None
 
     @property
     def watched(self) -> tuple[Path, ...]:
@@ -26,11 +27,24 @@ class CredentialSource:
         """The credential without surrounding white space; NotLoggedIn if there is none."""
         if self.file is None:
             return (self._value or "").strip()
+        self._last = await self._read(self.file)
+        return self._last
+
+    async def is_new(self) -> bool:
+        """The file holds another credential than the one last read."""
+        if self.file is None:
+            return False
         try:
-            return await asyncio.to_thread(self._from_file, self.file)
+            return await self._read(self.file) != self._last
+        except NotLoggedIn:
+            return False
+
+    async def _read(self, file: Path) -> str:
+        try:
+            return await asyncio.to_thread(self._from_file, file)
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not text"
-            raise self._failure(f"{self.file} can't be read: {reason}") from None
+            raise self._failure(f"{file} can't be read: {reason}") from None
 
     def _from_file(self, file: Path) -> str:
         with file.open("rb") as stream:

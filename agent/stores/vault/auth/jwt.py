@@ -14,7 +14,7 @@ class JwtMethod:
     name = "jwt"
 
     def __init__(self, store: str, spec: Jwt) -> None:
-        self._spec = spec
+        self._store, self._spec = store, spec
         self._source = CredentialSource(store, "jwt", spec.jwt_file, spec.jwt)
         self.watched = self._source.watched
 
@@ -23,7 +23,10 @@ class JwtMethod:
         login = client.auth.jwt.jwt_login(
             self._spec.role, jwt, use_token=False, path=self._spec.mount
         )
-        return granted(await client.login(login))
+        return granted(await client.login(login), self._store, self.name)
+
+    async def has_new_credential(self) -> bool:
+        return await self._source.is_new()
 
     async def logged_in(self) -> None:
         return

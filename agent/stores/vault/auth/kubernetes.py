@@ -14,7 +14,7 @@ class KubernetesMethod:
     name = "kubernetes"
 
     def __init__(self, store: str, spec: Kubernetes) -> None:
-        self._spec = spec
+        self._store, self._spec = store, spec
         self._source = CredentialSource(store, "jwt", spec.jwt_file, None)
         self.watched = self._source.watched
 
@@ -23,7 +23,10 @@ class KubernetesMethod:
         login = client.auth.kubernetes.login(
             self._spec.role, jwt, use_token=False, mount_point=self._spec.mount
         )
-        return granted(await client.login(login))
+        return granted(await client.login(login), self._store, self.name)
+
+    async def has_new_credential(self) -> bool:
+        return await self._source.is_new()
 
     async def logged_in(self) -> None:
         return

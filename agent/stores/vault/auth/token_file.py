@@ -7,6 +7,7 @@ from agent.core.errors import Denied, NotLoggedIn
 from agent.stores.vault.auth import AuthMethod, Grant
 from agent.stores.vault.auth.credentials import CredentialSource
 from agent.stores.vault.client import VaultClient
+from agent.stores.vault.transport import number
 
 
 class TokenFileMethod:
@@ -25,15 +26,20 @@ class TokenFileMethod:
             answer = await client.with_token(token).lookup_self()
         except Denied:
             raise NotLoggedIn("log in", self._store, "token", "the token is not valid") from None
-        data = answer.get("data") or {}
-        ttl = float(data.get("ttl") or 0)
+        ttl = number(answer.fields.get("ttl"))
+        increment = number(answer.fields.get("period")) or number(answer.fields.get("creation_ttl"))
         return Grant(
             token=token,
-            id=str(data.get("accessor") or "unnamed"),
+            id=str(answer.fields.get("accessor") or "unnamed"),
             ttl=ttl or None,
-            is_renewable=bool(data.get("renewable")),
+            is_renewable=bool(answer.fields.get("renewable")),
             is_ours=False,
+            increment=max(ttl, increment),
+            uses=int(number(answer.fields.get("num_uses"))),
         )
+
+    async def has_new_credential(self) -> bool:
+        return await self._source.is_new()
 
     async def logged_in(self) -> None:
         return

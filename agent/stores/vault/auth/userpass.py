@@ -15,7 +15,7 @@ class PasswordMethod:
 
     def __init__(self, name: str, store: str, spec: UserPass | Ldap) -> None:
         self.name = name
-        self._spec = spec
+        self._store, self._spec = store, spec
         self._source = CredentialSource(store, "password", spec.password_file, spec.password)
         self.watched = self._source.watched
 
@@ -25,7 +25,10 @@ class PasswordMethod:
         login = hvac_method.login(
             self._spec.username, password, use_token=False, mount_point=self._spec.mount
         )
-        return granted(await client.login(login))
+        return granted(await client.login(login), self._store, self.name)
+
+    async def has_new_credential(self) -> bool:
+        return await self._source.is_new()
 
     async def logged_in(self) -> None:
         return

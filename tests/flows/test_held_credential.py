@@ -1,0 +1,16 @@
+"""A leased database credential is never the one that just died."""
+
+from __future__ import annotations
+
+from tests.rig.agent import Start
+from tests.rig.held_credential import hold_a_credential
+from tests.rig.postgres import MakeDatabase, Postgres
+from tests.rig.scene import Scene
+
+
+async def test_the_app_always_logs_in_with_what_it_holds(
+    leasehold: Start, scene: Scene, database: MakeDatabase, postgres: Postgres
+) -> None:
+    made = database(ttl="4s", max_ttl="12s")
+    app = await hold_a_credential(leasehold, scene, made, postgres, seconds=30, every=0.25)
+    assert len(app.users) >= 3

@@ -175,8 +175,9 @@ class Ledger:
 
     def renewed(self, name: str, reading: Reading, expires_at: float | None) -> None:
         """The same value with a new term."""
+        old = self.entry(name)
         self._entries[name] = replace(
-            self.entry(name),
+            old,
             reading=reading,
             expires_at=expires_at,
             state=State.FRESH,
@@ -184,6 +185,8 @@ class Ledger:
             reason=None,
             kind=None,
         )
+        if old.state is State.EXPIRED:
+            self._tell(name)
 
     def stale(self, name: str, reason: str, kind: str) -> None:
         """No fresh proof could be had; the value, if any, stays."""
@@ -204,6 +207,10 @@ class Ledger:
     def next_due(self, name: str, next_at: float | None) -> None:
         """When the watcher will act next."""
         self._entries[name] = replace(self.entry(name), next_at=next_at)
+
+    def good_until(self, name: str, expires_at: float | None) -> None:
+        """When the value is over, as far as is known now: tokens are renewed, clocks are set."""
+        self._entries[name] = replace(self.entry(name), expires_at=expires_at)
 
     def remove(self, name: str) -> None:
         """The secret is no longer in the configuration."""

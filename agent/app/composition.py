@@ -148,6 +148,8 @@ class Composition:
                 fresh[name].take_over(bundle)
             else:
                 bundle.leave()
+                if bundle.spec.remove_on_exit:
+                    await bundle.remove()
         for name, bundle in fresh.items():
             self.bundles[name] = bundle
             self._start(bundle, f"bundle {name}")

@@ -22,7 +22,7 @@ from agent.app.listeners import Listeners
 from agent.config.load import Loaded
 from agent.config.model import Process
 from agent.core.clock import Clock
-from agent.core.errors import EXIT_DONE, AgentError, ConfigurationError
+from agent.core.errors import EXIT_DONE, AgentError, ConfigurationError, DeliveryError
 from agent.core.events import (
     Advice,
     Ready,
@@ -71,6 +71,7 @@ class Service:
         """The exit code. Raises ConfigurationError for a configuration that can't be started."""
         self._started_at = self._clock.now()
         loaded = await asyncio.to_thread(self._load)
+        self._withhold = loaded.credential_variables
         ledger = Ledger(self._clock)
         self._listeners = Listeners(
             loaded.configuration, ledger, self._clock, has_process=self._is_parent
@@ -138,9 +139,15 @@ class Service:
 
     async def _follow_configuration(self, files: tuple[Path, ...]) -> None:
         while True:
+            is_asked = self._reload.is_set()
             with self._files.watch(*files) as self._reload:
-                await self._clock.wait(self._reload)
-                files = await self._move_on(files)
+                if is_asked:  # meanwhile, by a signal or a change
+                    self._reload.set()
+                watched = files
+                while files == watched:
+                    await self._clock.wait(self._reload)
+                    self._reload.clear()
+                    files = await self._move_on(files)
 
     async def _move_on(self, files: tuple[Path, ...]) -> tuple[Path, ...]:
         """Load the configuration and put it to work, if it is good; the files it came from."""
@@ -156,6 +163,7 @@ class Service:
         except AgentError as error:
             self._listeners(ReloadRefused(problems=[str(error)]))
             return files
+        self._withhold = loaded.credential_variables
         self._listeners.reconfigured(loaded.configuration)
         self._listeners(told)
         if self._supervision is not None and loaded.configuration.process != process:
@@ -195,7 +203,7 @@ class Service:
             clock=self._clock,
             emit=self._listeners,
             environment=os.environ,
-            withhold=(),
+            withhold=self._withhold,
         )
 
     # --- signals and the end ------------------------------------------------------------------
@@ -219,8 +227,12 @@ class Service:
                 loop.remove_signal_handler(number)
 
     def _forward(self, number: int) -> None:
-        if self._supervision is not None:
+        if self._supervision is None:
+            return
+        try:
             self._supervision.child.forward(number)
+        except DeliveryError as error:
+            self._listeners(Advice(subject="process", text=f"signal not passed on: {error}"))
 
     def _asked_to_reload(self) -> None:
         self._reload_reason = "SIGHUP received"

@@ -22,6 +22,15 @@ def expand(tree: Node, environment: Environment[str, str], report: Report) -> No
     _expand(tree, (), environment, report)
 
 
+def names_in(written: str) -> frozenset[str]:
+    """The variables that a text takes from.
+
+    >>> names_in("${HOST}:${PORT:-80}, $${NOT}") == {"HOST", "PORT"}
+    True
+    """
+    return frozenset(match["name"] for match in _REFERENCE.finditer(written) if match["name"])
+
+
 def _expand(node: Node, path: KeyPath, environment: Environment[str, str], report: Report) -> None:
     if isinstance(node, Text):
         if "${" in node.written:

@@ -10,14 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.config.environment import expand
+from agent.config import kinds
+from agent.config.environment import expand, names_in
 from agent.config.host import Host
 from agent.config.model import Configuration
 from agent.config.references import References, TemplateCheck, Templates, TemplateSecrets
 from agent.config.report import Report
 from agent.config.rules import Rules
 from agent.config.source import read_sources
-from agent.config.walk import Walk
+from agent.config.walk import Site, Walk
 from agent.core.errors import ConfigurationError
 
 __all__ = ["Loaded", "TemplateCheck", "TemplateSecrets", "load"]
@@ -25,11 +26,16 @@ __all__ = ["Loaded", "TemplateCheck", "TemplateSecrets", "load"]
 
 @dataclass(frozen=True)
 class Loaded:
-    """A sound configuration. `files`: every file and folder that was read, to be watched."""
+    """A sound configuration.
+
+    `files`: every file and folder that was read, to be watched. `credential_variables`: the
+    environment variables that hold the agent's own credentials, which are nobody else's.
+    """
 
     configuration: Configuration
     warnings: list[str]
     files: tuple[Path, ...]
+    credential_variables: frozenset[str] = frozenset()
 
 
 def load(
@@ -53,10 +59,19 @@ def load(
     expand(source.tree, environment, report)
     host = Host(is_here=on_this_host)
     references = References(source.tree, host, Templates(check_template, template_secrets))
-    observers = {**host.observers(), **references.observers()}
+    credentials: set[str] = set()
+
+    def note_credential(_: str, site: Site) -> None:
+        credentials.update(names_in(site.node.written))
+
+    observers = {
+        **host.observers(),
+        **references.observers(),
+        kinds.CREDENTIAL: note_credential,
+    }
     walk = Walk(report, observers, Rules(references, environment).checks())
     configuration = walk.section(Configuration, source.tree)
     references.finish(report)
     if report.problems or not isinstance(configuration, Configuration):
         raise ConfigurationError(report.problems)
-    return Loaded(configuration, report.warnings, tuple(source.files))
+    return Loaded(configuration, report.warnings, tuple(source.files), frozenset(credentials))

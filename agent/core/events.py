@@ -204,7 +204,8 @@ class LeaseLost(Event, frozen=True, kw_only=True):
 
 
 class LeaseLeft(Event, frozen=True, kw_only=True):
-    level: ClassVar[int] = WARNING
+    """An old lease that ends by itself; where a policy is the reason, `Advice` has said so."""
+
     secret: str
     reason: str
 

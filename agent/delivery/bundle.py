@@ -82,7 +82,7 @@ class Bundle:
                     secrets = await self._follow(subscription, wake)
 
     async def remove(self) -> None:
-        """Take the files away: `remove_on_exit`, or the bundle has left the configuration."""
+        """Take the files away: `remove_on_exit`."""
         if self._generations is not None:
             await _whole(self._generations.remove)
 

@@ -82,6 +82,8 @@ def _kept_from_swap(descriptor: int, size: int) -> contextlib.AbstractContextMan
     if not size:
         return contextlib.nullcontext()
     try:
-        return mmap.mmap(descriptor, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+        pages = mmap.mmap(descriptor, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
     except OSError:  # more than may be locked: the agent says at its start what that means
         return contextlib.nullcontext()
+    pages[:: mmap.PAGESIZE]  # a page is locked when it is first touched
+    return pages

@@ -57,7 +57,7 @@ class Store(Protocol):
 
     @property
     def trouble(self) -> StoreError | None:
-        """Why `is_ready` is not so; None while it is."""
+        """Why `is_ready` is not so; None while it is, and only then."""
 
     async def run(self) -> None:
         """What goes on while the store is in use (log in, renew the token); never returns."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import count
+from typing import Protocol, TypeVar
 
 from agent.config.model import Budget as BudgetSpec
 from agent.core.clock import Clock
@@ -21,6 +22,17 @@ class Priority(IntEnum):
     RENEW = 1
     READ = 2
     REVOKE = 3
+
+
+T = TypeVar("T")
+
+
+class Paced(Protocol):
+    """Sends one request at the store's pace, and keeps account of whether the store answers."""
+
+    async def __call__(
+        self, priority: Priority, operation: str, send: Callable[[], Awaitable[T]]
+    ) -> T: ...
 
 
 @dataclass(frozen=True, slots=True)

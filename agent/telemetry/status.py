@@ -12,7 +12,7 @@ from typing import Any
 
 from agent.config.model import Configuration, LocalStore
 from agent.core.clock import Clock, rfc3339, wall_at
-from agent.core.events import Event
+from agent.core.events import Event, counted
 from agent.ledger import Entry, Ledger, State
 from agent.telemetry.standing import UP, BundleStanding, StoreStanding
 
@@ -130,4 +130,5 @@ class Status:
 def _secrets(known: list[str]) -> str:
     if not known:
         return "no secrets yet"
-    return ", ".join([known[0].replace(" ", " secrets ", 1), *known[1:]])
+    number, _, state = known[0].partition(" ")
+    return ", ".join([f"{counted(int(number), 'secret')} {state}", *known[1:]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 from agent.core.clock import Clock
@@ -13,64 +14,108 @@ from agent.stores.base import Store
 from agent.watcher.holding import Holding, Outlook
 
 RETRY_AFTER = 10.0
+NEVER = float("inf")
 
 
 class FormerValues:
-    """The replaced values of one secret, oldest first."""
+    """The replaced values of one secret that have a lease, oldest first."""
 
     def __init__(
         self, name: str, store: Store, ledger: Ledger, outlook: Outlook, clock: Clock, emit: Emit
     ) -> None:
         self._name, self._store, self._ledger = name, store, ledger
         self._outlook, self._clock, self._emit = outlook, clock, emit
+        self._holdings: list[Holding] = []
+        self._wake = asyncio.Event()
         self.is_revoking = True
-        self.holdings: list[Holding] = []
 
-    def next_at(self) -> float:
-        """When `tend` has something to do next; infinity if never."""
-        held = self._ledger.held(self._name)
-        return min((self._next_at(each, held) for each in self.holdings), default=float("inf"))
+    def add(self, holding: Holding) -> None:
+        """A value that was replaced; one without a lease needs no care."""
+        if holding.reading.lease is not None:
+            self._holdings.append(holding)
+            self.look_again()
 
-    def _next_at(self, holding: Holding, held: frozenset[int]) -> float:
+    def __bool__(self) -> bool:
+        return bool(self._holdings)
+
+    def look_again(self) -> None:
+        """A consumer has let go, or the store has changed."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Care for them; returns when the last one is retired."""
+        while self._holdings:
+            self._wake.clear()
+            for holding in list(self._holdings):
+                await self._tend(holding)
+            next_at = min(map(self._next_at, self._holdings), default=NEVER)
+            if self._holdings:
+                await self._clock.wait(self._wake, None if next_at == NEVER else next_at)
+
+    async def retire_all(self) -> None:
+        """Now, whoever holds them."""
+        for holding in list(self._holdings):
+            await self._retire(holding)
+
+    def _is_over(self, holding: Holding) -> bool:
+        """There is nothing to give back."""
         lease = holding.reading.lease
-        if holding.revision not in held or lease is None or self._outlook.is_dead(lease):
-            return holding.retry_at
-        renewal_at = self._outlook.renewal_of_former(holding, lease)
-        return lease.term.ends_at if renewal_at is None else min(renewal_at, lease.term.ends_at)
+        return lease is None or holding.is_lost or self._outlook.is_dead(lease)
 
-    async def tend(self) -> None:
+    def _is_held(self, holding: Holding) -> bool:
+        return holding.revision in self._ledger.held(self._name)
+
+    def _next_at(self, holding: Holding) -> float:
+        """When there is something to do; the end of a lease comes without the store, too."""
+        lease = holding.reading.lease
+        if lease is None or self._is_over(holding):
+            return self._clock.now()
+        ends_at, parent = lease.term.ends_at, self._store.parent(lease)
+        if parent.ends_at is not None:
+            ends_at = min(ends_at, parent.ends_at)
+        if not self._store.is_ready:
+            return ends_at
+        if not self._is_held(holding):
+            return min(holding.retry_at, ends_at)
+        renewal_at = self._outlook.renewal_of_former(holding, lease)
+        return ends_at if renewal_at is None else min(renewal_at, ends_at)
+
+    async def _tend(self, holding: Holding) -> None:
         """Renew what is held and due, retire what nobody holds any more."""
-        for holding in list(self.holdings):
-            held, now = self._ledger.held(self._name), self._clock.now()
-            if self._next_at(holding, held) > now:
-                continue
-            lease = holding.reading.lease
-            if holding.revision not in held or lease is None or self._outlook.is_dead(lease):
-                await self.retire(holding)
-            else:
-                await self._renew(holding, lease)
+        if self._next_at(holding) > self._clock.now():
+            return
+        lease = holding.reading.lease
+        if lease is None or self._is_over(holding) or not self._is_held(holding):
+            await self._retire(holding)
+        else:
+            await self._renew(holding, lease)
 
     async def _renew(self, holding: Holding, lease: Lease) -> None:
         try:
             renewed = await self._store.renew(lease)
         except (Outage, NotLoggedIn):
-            holding.retry_at = self._clock.now() + RETRY_AFTER
+            now = self._clock.now()
+            left = lease.term.ends_at - now
+            holding.retry_at = now + min(RETRY_AFTER, max(left / 4, 1.0))
         except StoreError:  # at its maximum, or gone: it lives as long as it lives
             holding.can_renew = False
         else:
             holding.reading = replace(holding.reading, lease=renewed)
 
-    async def retire(self, holding: Holding) -> None:
+    async def _retire(self, holding: Holding) -> None:
         """Revoke a value's lease at its origin; one that can't be reached is tried again."""
         lease = holding.reading.lease
         if lease is None or await self._is_given_up(lease, holding):
-            self.holdings.remove(holding)
+            self._holdings.remove(holding)
         else:
             holding.retry_at = self._clock.now() + RETRY_AFTER
 
     async def _is_given_up(self, lease: Lease, holding: Holding) -> bool:
-        if self._outlook.is_dead(lease) or holding.is_lost or not self.is_revoking:
+        if self._is_over(holding):
             self._store.forget(lease)
+            return True
+        if not self.is_revoking:
+            self._store.forget(lease, lives_on=True)
             return True
         try:
             await self._store.revoke(lease)

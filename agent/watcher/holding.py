@@ -21,11 +21,16 @@ from agent.stores.base import Store
 
 @dataclass(slots=True)
 class Holding:
-    """A value that is current, or was. `is_lost`: its lease is gone before its time."""
+    """A value that is current, or was.
+
+    `proven_at` is when the store last vouched for it. `is_lost`: its lease is gone before its time.
+    `retry_at` is for former values only.
+    """
 
     revision: int
     reading: Reading
     read_at: float
+    proven_at: float
     is_lost: bool = False
     can_renew: bool = True
     retry_at: float = 0.0
@@ -37,18 +42,35 @@ class Outlook:
     def __init__(self, store: Store, clock: Clock, policy: Policy) -> None:
         self._store, self._clock, self.policy = store, clock, policy
 
+    def arrived(self, reading: Reading, asked_at: float) -> Holding:
+        """A value fresh from the store.
+
+        A certificate that is over at its arrival tells that our clock and the store's differ: it is
+        no worse than any other that could be had, and is treated as one without an end.
+        """
+        if reading.not_after is not None and reading.not_after <= self._clock.wall():
+            reading = replace(reading, not_after=None)
+        return Holding(0, reading, read_at=asked_at, proven_at=asked_at)
+
     def is_dead(self, lease: Lease) -> bool:
         """Its end has come, or what it hangs on is gone."""
         return lease.term.ends_at <= self._clock.now() or not self._store.parent(lease).is_alive
+
+    def is_cut_short(self, holding: Holding) -> bool:
+        """What it was good for ended before its time."""
+        lease = holding.reading.lease
+        if lease is None:
+            return False
+        return holding.is_lost or not self._store.parent(lease).is_alive
 
     def expires_at(self, holding: Holding) -> float | None:
         """When the value is worth nothing, as far as is known."""
         reading = holding.reading
         if reading.lease is None:
             return self._certificate_end(reading)
-        if holding.is_lost or not (parent := self._store.parent(reading.lease)).is_alive:
-            return self._clock.now()
-        ends = reading.lease.term.ends_at
+        if self.is_cut_short(holding):
+            return min(self._clock.now(), reading.lease.term.ends_at)
+        ends, parent = reading.lease.term.ends_at, self._store.parent(reading.lease)
         return ends if parent.ends_at is None else min(ends, parent.ends_at)
 
     def due(self, holding: Holding, asked_at: float | None) -> Due:
@@ -56,7 +78,7 @@ class Outlook:
         reading = holding.reading
         if reading.lease is not None:
             planned = self._due_lease(reading.lease, holding)
-            return not_before(planned, asked_at, reading.lease.term.full)
+            return not_before(planned, asked_at, reading.lease.term.lasts)
         planned = due_without_term(
             holding.read_at,
             self.policy,
@@ -73,12 +95,13 @@ class Outlook:
         return max(planned.at, holding.retry_at)
 
     def _due_lease(self, lease: Lease, holding: Holding) -> Due:
-        parent = self._store.parent(lease)
-        if holding.is_lost or not parent.is_alive:
-            return Due(self._clock.now(), Act.REPLACE)
+        now, parent = self._clock.now(), self._store.parent(lease)
+        if holding.is_lost or self.is_dead(lease):
+            return Due(now, Act.REPLACE)
         if parent.ending_since is not None and parent.ends_at is not None:
-            return due_with_parent(lease.term, self.policy, parent.ends_at, parent.ending_since)
-        planned = due(lease.term, self.policy)
+            planned = due_with_parent(lease.term, self.policy, parent.ends_at, parent.ending_since)
+        else:
+            planned = due(lease.term, self.policy)
         return planned if holding.can_renew else replace(planned, act=Act.REPLACE)
 
     def _certificate_end(self, reading: Reading) -> float | None:

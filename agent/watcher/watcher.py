@@ -8,13 +8,14 @@ good value stays in the ledger, stale, until it expires.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TypeVar
 
 from agent.config.model import SecretEntry
 from agent.core.backoff import Backoff
-from agent.core.clock import LOOK_AGAIN_AFTER, Clock
+from agent.core.clock import Clock
 from agent.core.errors import Denied, Invalid, Missing, NotLoggedIn, Outage, StoreError
 from agent.core.events import (
     Emit,
@@ -24,7 +25,7 @@ from agent.core.events import (
     SecretRead,
     SecretStale,
 )
-from agent.core.lease import Act, Due, Lease, Policy, not_before
+from agent.core.lease import FLOOR_SECONDS, Act, Due, Lease, Policy, not_before
 from agent.ledger import Ledger, State
 from agent.stores.base import ReadRequest, Store
 from agent.watcher.former import FormerValues
@@ -32,7 +33,11 @@ from agent.watcher.holding import Holding, Outlook
 
 LONGEST_PAUSE = 60.0
 LONGEST_PAUSE_AFTER_REFUSAL = 300.0
-NEVER = float("inf")
+
+LOOK_AT_WALL_EVERY = 60.0
+"""Seconds between two looks at a certificate's end: wall clocks are set without telling."""
+
+T = TypeVar("T")
 
 
 class Watcher:
@@ -54,6 +59,8 @@ class Watcher:
         self._ledger, self._clock, self._emit, self._draw = ledger, clock, emit, draw
         self._outlook = Outlook(store, clock, Policy())
         self._former = FormerValues(name, store, ledger, self._outlook, clock, emit)
+        self._group: asyncio.TaskGroup | None = None
+        self._tending: asyncio.Task[None] | None = None
         self._current: Holding | None = None
         self._wake = asyncio.Event()
         self._backoff = Backoff(ceiling=LONGEST_PAUSE)
@@ -68,65 +75,72 @@ class Watcher:
         self._request = ReadRequest(spec.path, spec.data, spec.version)
         self._outlook.policy = Policy(spec.refresh_every, spec.renew_at, headroom, self._draw)
         self._former.is_revoking = spec.revoke == "on_retire"
-        self._wake.set()
+        self.look_again()
 
     def refresh(self) -> None:
         """Read again now."""
         self._is_wanted, self._retry_at = True, 0.0
-        self._wake.set()
+        self.look_again()
 
     def look_again(self) -> None:
         """Something that this watcher reckons with has changed."""
         self._wake.set()
+        self._former.look_again()
 
     async def run(self) -> None:
         with self._listening():
-            while True:
-                self._wake.clear()
-                if self.store.is_ready:
-                    await self._former.tend()
-                self._expire()
-                await self._act()
+            async with asyncio.TaskGroup() as self._group:
+                self._tend_former()
+                while True:
+                    self._wake.clear()
+                    self._expire()
+                    await self._act()
 
     async def leave(self) -> None:
         """After `run` was cancelled: watch no more, but keep alive what consumers still hold.
 
         Returns when the last of it is retired.
         """
-        self._former.holdings, self._current = self._holdings(), None
+        self._let_go()
         with self._listening():
-            while self._former.holdings:
-                self._wake.clear()
-                if self.store.is_ready:
-                    await self._former.tend()
-                if self._former.holdings:
-                    next_at = self._former.next_at() if self.store.is_ready else NEVER
-                    await self._clock.wait(self._wake, None if next_at == NEVER else next_at)
+            await self._former.run()
 
     async def give_up(self) -> None:
         """After `run` was cancelled: retire everything now, whoever holds it."""
-        self._former.holdings, self._current = self._holdings(), None
-        for holding in list(self._former.holdings):
-            await self._former.retire(holding)
+        self._let_go()
+        await self._former.retire_all()
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
         unsubscribe = self.store.subscribe(self)
         try:
-            with self._ledger.on_release(self.name, self.look_again):
+            with self._ledger.on_release(self.name, self._former.look_again):
                 yield
         finally:
             unsubscribe()
 
-    def _holdings(self) -> list[Holding]:
-        return [*self._former.holdings, *([self._current] if self._current else [])]
+    def _let_go(self) -> None:
+        if self._current is not None:
+            self._former.add(self._current)
+            self._current = None
+
+    def _tend_former(self) -> None:
+        """Values that were replaced are cared for beside this coroutine, and never delay it."""
+        is_tended = self._tending is not None and not self._tending.done()
+        if self._group is not None and self._former and not is_tended:
+            name = f"secret {self.name}: former values"
+            self._tending = self._group.create_task(self._former.run(), name=name)
+
+    # --- what is due --------------------------------------------------------------------------
 
     async def _act(self) -> None:
         """Do what is due, or wait until something is."""
-        planned, now = self._next(), self._clock.now()
-        if planned.at > now or not self.store.is_ready:
-            self._ledger.next_due(self.name, planned.at)
-            await self._clock.wait(self._wake, self._look_at(planned, now))
+        planned = self._next()
+        if planned.at > self._clock.now():
+            await self._wait(planned.at)
+        elif (trouble := self.store.trouble) is not None:
+            self._ledger.stale(self.name, trouble.reason, trouble.kind)
+            await self._wait(None)
         elif planned.act is Act.RENEW and self._current and self._current.reading.lease:
             await self._renew(self._current, self._current.reading.lease)
         else:
@@ -139,17 +153,16 @@ class Watcher:
             planned = self._outlook.due(self._current, self._asked_at)
         return replace(planned, at=max(planned.at, self._retry_at))
 
-    def _look_at(self, planned: Due, now: float) -> float | None:
-        """The next instant at which there is something to do, with or without the store."""
-        ends_at = self._end_of_current()
-        has_wall_end = self._current is not None and self._current.reading.not_after is not None
-        at = min(
-            planned.at if self.store.is_ready else NEVER,
-            self._former.next_at() if self.store.is_ready else NEVER,
-            NEVER if ends_at is None or ends_at <= now else ends_at,
-            now + LOOK_AGAIN_AFTER if has_wall_end else NEVER,
-        )
-        return None if at == NEVER else at
+    async def _wait(self, until: float | None) -> None:
+        """Until that instant, until the value's end, or until something is new."""
+        self._ledger.next_due(self.name, until)
+        if self._current is not None:
+            self._ledger.good_until(self.name, self._outlook.expires_at(self._current))
+        looks = [until, self._end_of_current()]
+        if self._current is not None and self._current.reading.not_after is not None:
+            looks.append(self._clock.now() + LOOK_AT_WALL_EVERY)
+        deadline = min((at for at in looks if at is not None), default=None)
+        await self._clock.wait(self._wake, deadline)
 
     # --- how long the value is good -----------------------------------------------------------
 
@@ -161,34 +174,53 @@ class Watcher:
         ends = self._outlook.expires_at(self._current)
         if entry.state is not State.STALE:
             return ends
-        without_proof = self._current.read_at + self.spec.max_stale
+        without_proof = self._current.proven_at + self.spec.max_stale
         return without_proof if ends is None else min(ends, without_proof)
 
     def _expire(self) -> None:
-        """Say so when the value has come to its end and could not be replaced."""
-        ends_at, entry = self._end_of_current(), self._ledger.entry(self.name)
-        if ends_at is None or ends_at > self._clock.now():
+        """A value that has come to its end is not used any more.
+
+        It is said where it should have been replaced before; a lease that was cut short is.
+        """
+        ends_at = self._end_of_current()
+        if self._current is None or ends_at is None or ends_at > self._clock.now():
             return
-        if entry.state is State.STALE or not self.store.is_ready:
-            self._ledger.expired(self.name)
+        self._ledger.expired(self.name)
+        if not self._outlook.is_cut_short(self._current):
             self._emit(SecretExpired(secret=self.name))
+
+    async def _asked(self, request: Awaitable[T]) -> T:
+        """The store's answer; a value that comes to its end while we wait is said to."""
+        ends_at = self._end_of_current()
+        if ends_at is None or self._group is None:
+            return await request
+        expiring = self._group.create_task(self._expire_at(ends_at), name=f"{self.name}: its end")
+        try:
+            return await request
+        finally:
+            expiring.cancel()
+
+    async def _expire_at(self, ends_at: float) -> None:
+        await self._clock.sleep(ends_at - self._clock.now())
+        self._expire()
 
     # --- acts ---------------------------------------------------------------------------------
 
     async def _read(self) -> None:
         asked_at = self._asked_at = self._clock.now()
         try:
-            reading = await self.store.read(self._request)
+            reading = await self._asked(self.store.read(self._request))
         except StoreError as error:
             self._failed(error)
             return
         self._succeeded()
         self._is_wanted = False
-        fresh = Holding(0, reading, asked_at)
+        fresh = self._outlook.arrived(reading, asked_at)
         is_changed = self._ledger.record(self.name, reading, self._outlook.expires_at(fresh))
         fresh.revision = self._ledger.entry(self.name).revision
-        if is_changed and self._current is not None:
-            self._former.holdings.append(self._current)
+        if is_changed:
+            self._let_go()
+            self._tend_former()
         self._current = fresh
         ttl = None if reading.lease is None else reading.lease.term.lasts
         self._emit(
@@ -198,16 +230,16 @@ class Watcher:
         )
 
     async def _renew(self, holding: Holding, lease: Lease) -> None:
-        self._asked_at = self._clock.now()
+        asked_at = self._asked_at = self._clock.now()
         try:
-            renewed = await self.store.renew(lease)
+            renewed = await self._asked(self.store.renew(lease))
         except (Denied, Invalid, Missing) as error:
             self._renewal_refused(holding, error)
         except StoreError as error:
             self._failed(error)
         else:
             self._succeeded()
-            holding.reading = replace(holding.reading, lease=renewed)
+            holding.reading, holding.proven_at = replace(holding.reading, lease=renewed), asked_at
             expires_at = self._outlook.expires_at(holding)
             self._ledger.renewed(self.name, holding.reading, expires_at)
             self._emit(LeaseRenewed(secret=self.name, ttl_seconds=renewed.term.lasts))
@@ -223,13 +255,20 @@ class Watcher:
         self._ledger.stale(self.name, error.reason, error.kind)
         if isinstance(error, NotLoggedIn) or (isinstance(error, Outage) and error.is_store_wide):
             return
-        is_refusal = not isinstance(error, Outage)
-        self._backoff.ceiling = LONGEST_PAUSE_AFTER_REFUSAL if is_refusal else LONGEST_PAUSE
+        self._backoff.ceiling = self._longest_pause(error)
         pause = self._backoff.delay()
         self._retry_at = self._clock.now() + pause
         self._emit(
             SecretStale(secret=self.name, reason=error.reason, kind=error.kind, retry_after=pause)
         )
+
+    def _longest_pause(self, error: StoreError) -> float:
+        """After a refusal long, after an outage shorter, and never past a lease's end."""
+        if not isinstance(error, Outage):
+            return LONGEST_PAUSE_AFTER_REFUSAL
+        lease = None if self._current is None else self._current.reading.lease
+        left = LONGEST_PAUSE if lease is None else lease.term.ends_at - self._clock.now()
+        return min(LONGEST_PAUSE, max(left / 4, FLOOR_SECONDS)) if left > 0 else LONGEST_PAUSE
 
     def _succeeded(self) -> None:
         self._backoff.reset()

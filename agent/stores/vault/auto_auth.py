@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
 
 from agent.core.backoff import Backoff
 from agent.core.clock import Clock
@@ -32,25 +31,14 @@ from agent.core.events import (
 )
 from agent.core.lease import Act, Policy
 from agent.stores.base import Parent
-from agent.stores.budget import Priority
+from agent.stores.budget import Paced, Priority
 from agent.stores.vault.auth import AuthMethod, Grant
 from agent.stores.vault.client import VaultClient
-from agent.stores.vault.token import Token, Tokens, in_use, token_of
+from agent.stores.vault.token import Token, Tokens, token_of
 
 LONGEST_LOGIN_PAUSE = 300.0
 SHORTEST_TOKEN_LIFE = 5.0
 """No more than one login in this time, however soon tokens die: no loop of logins."""
-
-
-T = TypeVar("T")
-
-
-class Paced(Protocol):
-    """Sends one request at the store's pace, and keeps account of whether the store answers."""
-
-    async def __call__(
-        self, priority: Priority, operation: str, send: Callable[[], Awaitable[T]]
-    ) -> T: ...
 
 
 class AutoAuth:
@@ -103,10 +91,13 @@ class AutoAuth:
     @contextmanager
     def using(self, token: Token) -> Iterator[None]:
         """While entered, the token is not given up."""
-        with in_use(token):
+        token.in_use += 1
+        try:
             yield
-        if token is not self.current:
-            self._wake.set()
+        finally:
+            token.in_use -= 1
+            if token is not self.current:
+                self._wake.set()
 
     def use_new_credential(self) -> None:
         """The credential on disk is another one: log in with it now."""
@@ -272,7 +263,8 @@ class AutoAuth:
     async def _renewal_refused(self, token: Token, asked_at: float) -> None:
         """It is dead, or may not renew itself: then it gets a successor now."""
         try:
-            token.can_renew = await self.is_dead(token, asked_at)
+            if not await self.is_dead(token, asked_at):
+                token.can_renew = False
         except Outage:
             token.retry_at = asked_at + token.backoff.delay()
 
@@ -288,12 +280,12 @@ class AutoAuth:
         if token not in self._tokens:
             return
         token.ending_since = self._clock.now()
-        if token.leases:
+        if token.leases and token.ends_at is not None:
             self._emit(
                 TokenEnding(
                     store=self._store,
                     leases=len(token.leases),
-                    ends_after=None if token.ends_at is None else token.ends_at - token.ending_since,
+                    ends_after=token.ends_at - token.ending_since,
                     reason="the token nears its end and has a successor",
                 )
             )

@@ -15,6 +15,9 @@ import hvac
 
 from agent.stores.vault.transport import HEALTH, AiohttpAdapter, Answer, Connection, Granted
 
+HEALTH_TIMEOUT = 2.0
+"""Seconds; a server that takes longer for this is as good as down, and is asked again soon."""
+
 
 class VaultClient:
     """Requests with one token, or with none. Raises `StoreError`s."""
@@ -54,7 +57,11 @@ class VaultClient:
     async def health(self) -> Answer:
         """Raises `Outage` unless the server, or the standby, can serve."""
         return await self._answer(
-            self._hvac.adapter.get(HEALTH, params={"standbyok": "true", "perfstandbyok": "true"})
+            self._hvac.adapter.get(
+                HEALTH,
+                params={"standbyok": "true", "perfstandbyok": "true"},
+                timeout=HEALTH_TIMEOUT,
+            )
         )
 
     async def renew_lease(self, lease_id: str, increment: int) -> Answer:

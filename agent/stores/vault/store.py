@@ -26,11 +26,12 @@ from agent.core.secret import Reading
 from agent.stores.availability import Availability
 from agent.stores.base import Parent, ReadRequest, Subscriber, Subscribers
 from agent.stores.budget import Budget, Demand, Priority, budget_for
-from agent.stores.vault.answers import kv2_reading, reading
+from agent.stores.vault.answers import kv1_reading, kv2_reading, reading
 from agent.stores.vault.auth import auth_method
-from agent.stores.vault.auto_auth import AutoAuth, Token
+from agent.stores.vault.auto_auth import AutoAuth
 from agent.stores.vault.client import VaultClient
 from agent.stores.vault.preflight import Mount, Preflight
+from agent.stores.vault.token import Token
 from agent.stores.vault.transport import Answer, Connection
 
 T = TypeVar("T")
@@ -89,15 +90,21 @@ class Vault:
 
     @property
     def is_ready(self) -> bool:
-        return self._availability.is_open and self.auth.current is not None
+        return self._availability.is_open and self.auth.is_logged_in
+
+    @property
+    def trouble(self) -> StoreError | None:
+        if not self._availability.is_open:
+            return self._closed("read")
+        return None if self.auth.is_logged_in else self.auth.absence()
 
     async def read(self, request: ReadRequest) -> Reading:
         if request.data is not None:
             return await self._write(request)
         mount = await self._preflight.mount(request.path)
         try:
-            if mount.kv_version == 2:
-                return await self._read_kv2(mount, request)
+            if mount.kv_version is not None:
+                return await self._read_kv(mount, request)
             return await self._plain(request.path, lambda client: client.read(request.path))
         except Missing:
             self._preflight.doubt(mount)
@@ -105,38 +112,40 @@ class Vault:
 
     async def renew(self, lease: Lease) -> Lease:
         asked_at = self._clock.now()
-        _, answer = await self._request(
+        answer = await self._request(
             Priority.RENEW,
             "renew lease",
             lambda client: client.renew_lease(lease.id, round(lease.term.full)),
         )
-        lasts = float(answer.get("lease_duration") or 0)
+        lasts = answer.lease_duration or 0.0
         if lasts <= 0:
             raise Missing("renew lease", self.name, lease.id, "it was granted no more time")
-        term = lease.term.renewed(asked_at, lasts, bool(answer.get("renewable")))
+        term = lease.term.renewed(asked_at, lasts, bool(answer.renewable))
         return replace(lease, term=term)
 
     async def revoke(self, lease: Lease) -> None:
         """A policy without `sys/leases/revoke` is said once; then leases end with their token."""
-        if self._can_revoke:
-            try:
-                await self._request(
-                    Priority.REVOKE, "revoke lease", lambda client: client.revoke_lease(lease.id)
-                )
-            except Denied:
-                self._can_revoke = False
-                text = (
-                    "the policy does not allow sys/leases/revoke: old leases are left to end with "
-                    "their time or their token"
-                )
-                self._emit(Advice(subject=self.name, text=text))
-                raise
-            except (Missing, Invalid):
-                pass  # gone already
+        if not self._can_revoke:
+            reason = "the policy does not allow sys/leases/revoke"
+            raise Denied("revoke lease", self.name, lease.id, reason, is_by_policy=True)
+        try:
+            await self._request(
+                Priority.REVOKE, "revoke lease", lambda client: client.revoke_lease(lease.id)
+            )
+        except Denied:
+            self._can_revoke = False
+            text = (
+                "the policy does not allow sys/leases/revoke: old leases are left to end with "
+                "their time or their token"
+            )
+            self._emit(Advice(subject=self.name, text=text))
+            raise
+        except (Missing, Invalid):
+            pass  # gone already
         self.forget(lease)
 
-    def forget(self, lease: Lease) -> None:
-        self.auth.forget(lease.id)
+    def forget(self, lease: Lease, *, lives_on: bool = False) -> None:
+        self.auth.forget(lease.id, lives_on=lives_on)
 
     def parent(self, lease: Lease) -> Parent:
         return self.auth.parent(lease.parent)
@@ -151,12 +160,17 @@ class Vault:
 
     # --- reading ------------------------------------------------------------------------------
 
-    async def _read_kv2(self, mount: Mount, request: ReadRequest) -> Reading:
-        path = mount.rest(request.path).removeprefix("data/")
-        _, answer = await self._request(
+    async def _read_kv(self, mount: Mount, request: ReadRequest) -> Reading:
+        path = mount.rest(request.path)
+        if mount.kv_version == 1:
+            answer = await self._request(
+                Priority.READ, "read", lambda client: client.read(f"{mount.path}/{path}")
+            )
+            return kv1_reading(answer, self.name, request.path)
+        answer = await self._request(
             Priority.READ,
             "read",
-            lambda client: client.read_kv2(mount.path, path, request.version),
+            lambda client: client.read_kv2(mount.path, path.removeprefix("data/"), request.version),
         )
         return kv2_reading(answer, self.name, request.path)
 
@@ -166,41 +180,52 @@ class Vault:
 
     async def _plain(self, path: str, send: Callable[[VaultClient], Awaitable[Answer]]) -> Reading:
         asked_at = self._clock.now()
-        token, answer = await self._request(Priority.READ, "read", send)
-        result = reading(answer, self.name, path, asked_at=asked_at, parent=token.id)
-        if result.lease is not None:
-            self.auth.hangs_on(token.id, result.lease.id)
+        token = self.auth.token()
+        with self.auth.using(token):
+            answer = await self._request(Priority.READ, "read", send, token)
+            result = reading(answer, self.name, path, asked_at=asked_at, parent=token.id)
+            if result.lease is not None:
+                token.leases.add(result.lease.id)
         return result
 
     async def _ask_mount(self, path: str) -> Answer:
-        _, answer = await self._request(
-            Priority.READ, "preflight", lambda client: client.mount_of(path)
-        )
-        return answer
+        try:
+            return await self._request(
+                Priority.READ, "preflight", lambda client: client.mount_of(path)
+            )
+        except Denied as error:
+            reason = "no such mount, or the policy allows nothing below it (403)"
+            raise Denied("preflight", self.name, error.path, reason) from None
 
     # --- every request ------------------------------------------------------------------------
 
     async def _request(
-        self, priority: Priority, operation: str, send: Callable[[VaultClient], Awaitable[T]]
-    ) -> tuple[Token, T]:
+        self,
+        priority: Priority,
+        operation: str,
+        send: Callable[[VaultClient], Awaitable[T]],
+        token: Token | None = None,
+    ) -> T:
         """Send with the current token; a 403 is told apart: dead token or denied path."""
-        token = self.auth.token()
+        token = token or self.auth.token()
         sent_at = self._clock.now()
-        try:
-            return token, await self._paced(priority, operation, lambda: send(token.client))
-        except Denied as error:
-            if await self.auth.is_dead(token, sent_at):
-                reason = "the token is dead"
-                raise NotLoggedIn(operation, self.name, error.path, reason) from None
-            raise
+        with self.auth.using(token):
+            try:
+                answer = await self._paced(priority, operation, lambda: send(token.client))
+            except Denied as error:
+                if await self.auth.is_dead(token, sent_at):
+                    reason = "the token is dead"
+                    raise NotLoggedIn(operation, self.name, error.path, reason) from None
+                raise
+        token.has_served = True
+        return answer
 
     async def _paced(
         self, priority: Priority, operation: str, send: Callable[[], Awaitable[T]]
     ) -> T:
         async with self._budget.slot(priority):
             if not self._availability.is_open:
-                reason = self._availability.reason or "it can't be had"
-                raise Outage(operation, self.name, "", reason)
+                raise self._closed(operation)
             sent_at = self._clock.now()
             outcome = "ok"
             try:
@@ -208,6 +233,9 @@ class Vault:
             except Outage as error:
                 outcome = error.kind
                 error.is_store_wide = self._availability.failed(error, sent_at)
+                raise
+            except NotLoggedIn as error:  # a credential on disk, not an answer
+                outcome = error.kind
                 raise
             except StoreError as error:
                 outcome = error.kind
@@ -224,6 +252,10 @@ class Vault:
                     )
                 )
 
+    def _closed(self, operation: str) -> Outage:
+        reason = self._availability.reason or "it can't be had"
+        return Outage(operation, self.name, "", reason)
+
     async def _probe(self) -> None:
         await self._anonymous.health()
 
@@ -234,7 +266,8 @@ class Vault:
             while True:
                 await self._clock.wait(changed)
                 changed.clear()
-                self.auth.use_new_credential()
+                if await self._method.has_new_credential():
+                    self.auth.use_new_credential()
 
     async def _follow_tls(self) -> None:
         with self._changes.watch(*self._connection.tls_files) as changed:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from agent.core.backoff import Backoff
@@ -78,7 +76,7 @@ def token_of(grant: Grant, client: VaultClient, *, asked_at: float, now: float) 
         is_ours=grant.is_ours,
         had_at=asked_at,
         proven_at=now,
-        backoff=Backoff(first=min(1.0, lasts / 20), ceiling=max(0.1, min(60.0, lasts / 20))),
+        backoff=Backoff(first=min(1.0, lasts / 20), ceiling=min(300.0, lasts / 20)),
     )
 
 
@@ -101,13 +99,3 @@ class Tokens(list[Token]):
             if lease_id in token.leases:
                 token.leases.discard(lease_id)
                 token.is_left = token.is_left or lives_on
-
-
-@contextmanager
-def in_use(token: Token) -> Iterator[None]:
-    """While entered, a request with this token is under way."""
-    token.in_use += 1
-    try:
-        yield
-    finally:
-        token.in_use -= 1

@@ -92,9 +92,9 @@ class Connection:
             if is_unix
             else aiohttp.TCPConnector(limit=concurrent, ttl_dns_cache=30)
         )
+        self._timeout = aiohttp.ClientTimeout(timeout)
         self._session = aiohttp.ClientSession(
             connector=connector,
-            timeout=aiohttp.ClientTimeout(total=timeout),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "leasehold", "X-Vault-Request": "true"},
         )
@@ -121,7 +121,14 @@ class Connection:
             self._ssl = await asyncio.to_thread(ssl_context, self.store, self._tls)
 
     async def send(
-        self, method: str, path: str, *, token: str | None, headers: dict[str, str], **body: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str | None,
+        headers: dict[str, str],
+        timeout: float | None = None,
+        **body: Any,
     ) -> Answer:
         """The server's JSON object (an empty one for 204), or a StoreError."""
         operation = method.upper()
@@ -142,6 +149,7 @@ class Connection:
                     ssl=self._ssl,
                     server_hostname=self._tls.server_name,
                     allow_redirects=False,
+                    timeout=self._timeout if timeout is None else aiohttp.ClientTimeout(timeout),
                     **body,
                 ) as response:
                     if response.status in (307, 308):

@@ -271,3 +271,18 @@ def test_the_environment_is_the_process_s_own_by_default(
     monkeypatch.setitem(os.environ, "LEASEHOLD_LEVEL", "error")
     (tmp_path / "a.yaml").write_text("log: {level: '${LEASEHOLD_LEVEL}'}")
     assert load([tmp_path / "a.yaml"]).configuration.log.level == "error"
+
+
+def test_variables_of_credentials_are_known_so_that_a_child_does_not_get_them(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "leasehold.yaml"
+    file.write_text(
+        "stores:\n"
+        "  vault:\n"
+        "    type: vault\n"
+        "    address: ${WHERE}\n"
+        "    auth: {method: token_file, token: '${MY_TOKEN}'}\n"
+    )
+    loaded = load([file], environment={"WHERE": "https://vault.example", "MY_TOKEN": "s.abc"})
+    assert loaded.credential_variables == {"MY_TOKEN"}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib import import_module
-from pathlib import Path
 from itertools import count
+from pathlib import Path
 from typing import Protocol, cast
 
 from agent.config.model import Auth

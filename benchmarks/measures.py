@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +15,6 @@ from benchmarks.peers import Job, Peer
 from benchmarks.watch import running
 
 QUIET_AFTER = 5.0
-IDLE_SECONDS = 60.0
 EVERY = 300
 STAGGER = 50.0
 
@@ -91,32 +90,24 @@ def rounds(ground: Ground, peers: list[Peer], count: int, runs: int) -> list[Fig
     the quiet of the others.
     """
     cpu = Figure(f"refresh round of {count} unchanged secrets", "s of CPU", most_ratio=1 / 20)
-
-    def sample(peer: Peer, begin_after: float) -> None:
-        time.sleep(begin_after)
-        with job(ground, count) as task, running(peer, task) as agent:
-            time.sleep(QUIET_AFTER)
-            cpu.add(peer, agent.cpu_during(EVERY))
-
-    turns = [(peer, number) for number in range(runs) for peer in peers]
-    with ThreadPoolExecutor(len(turns)) as pool:
-        samples = [pool.submit(sample, peer, number * STAGGER) for peer, number in turns]
-    for each in samples:
-        each.result()
+    turns = [(peer, number * STAGGER) for number in range(runs) for peer in peers]
+    for peer, seconds in together(turns, lambda peer: cpu_of_round(ground, peer, count)):
+        cpu.add(peer, seconds)
     return [cpu]
 
 
 def idle(ground: Ground, peers: list[Peer], count: int, runs: int) -> list[Figure]:
-    """All read, default intervals: memory after each start, CPU during the last one's minute."""
+    """Default intervals, nothing changes: memory after each start, CPU while EVERY passes."""
     pss = Figure(f"idle with {count} secrets: PSS", "MiB", most_ratio=0.6)
     cpu = Figure(f"idle with {count} secrets: CPU", "s a minute", most=0.1)
-    for number in range(runs):
+    for _ in range(runs):
         for peer in peers:
             with job(ground, count) as task, running(peer, task) as agent:
                 time.sleep(QUIET_AFTER)
                 pss.add(peer, agent.pss_mib())
-                if number == runs - 1:
-                    cpu.add(peer, agent.cpu_during(IDLE_SECONDS))
+    turns = [(peer, 0.0) for peer in peers]
+    for peer, seconds in together(turns, lambda peer: cpu_of_round(ground, peer, count)):
+        cpu.add(peer, seconds * 60 / EVERY)
     return [pss, cpu]
 
 
@@ -125,13 +116,33 @@ def many(ground: Ground, peer: Peer, count: int, runs: int) -> list[Figure]:
     seconds = Figure(f"start → {count} files", "s")
     start_cpu = Figure(f"CPU of that start ({count})", "s")
     pss = Figure(f"{count} secrets: PSS", "MiB")
-    cpu = Figure(f"{count} secrets, each read every 5 min: CPU", "s a minute")
-    for number in range(runs):
+    cpu = Figure(f"{count} secrets, each read every {EVERY} s: CPU", "s a minute")
+    for _ in range(runs):
         with job(ground, count) as task, running(peer, task) as agent:
             seconds.add(peer, agent.start_seconds)
             start_cpu.add(peer, agent.cpu_seconds())
             time.sleep(QUIET_AFTER)
             pss.add(peer, agent.pss_mib())
-            if number == runs - 1:
-                cpu.add(peer, agent.cpu_during(IDLE_SECONDS))
+    cpu.add(peer, cpu_of_round(ground, peer, count) * 60 / EVERY)
     return [seconds, start_cpu, pss, cpu]
+
+
+def cpu_of_round(ground: Ground, peer: Peer, count: int) -> float:
+    """CPU seconds of an agent while EVERY passes, its start not counted."""
+    with job(ground, count) as task, running(peer, task) as agent:
+        time.sleep(QUIET_AFTER)
+        return agent.cpu_during(EVERY)
+
+
+def together(
+    turns: list[tuple[Peer, float]], sample: Callable[[Peer], float]
+) -> list[tuple[Peer, float]]:
+    """A sample of each peer, all at once but for the seconds that each begins later."""
+
+    def begin(peer: Peer, after: float) -> float:
+        time.sleep(after)
+        return sample(peer)
+
+    with ThreadPoolExecutor(len(turns)) as pool:
+        samples = [(peer, pool.submit(begin, peer, after)) for peer, after in turns]
+    return [(peer, each.result()) for peer, each in samples]

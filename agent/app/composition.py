@@ -179,10 +179,10 @@ class Composition:
 
     # --- what has been published --------------------------------------------------------------
 
-    async def published(self) -> None:
-        """Return once every bundle has been published."""
+    async def published(self, deadline: float | None = None) -> None:
+        """Return once every bundle has been published, or at the deadline."""
         for bundle in list(self.bundles.values()):
-            await self._clock.wait(bundle.published)
+            await self._clock.wait(bundle.published, deadline)
 
     async def completed(self) -> None:
         """Return once every bundle has been handed over to its app."""

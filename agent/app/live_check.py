@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
+from msgspec.structs import replace
+
 from agent.app.plan import demands
-from agent.config.model import Configuration
+from agent.config.model import AnyStore, AppRole, Configuration, VaultStore
 from agent.core.clock import Clock
 from agent.core.errors import AgentError
 from agent.core.events import Event, LoginFailed, StoreDown
@@ -19,6 +21,7 @@ from agent.stores.base import ReadRequest, Store
 from agent.stores.budget import Demand
 
 LONGEST_LOGIN = 30.0
+ONLY_ONCE = "not tried: a wrapped secret-id can be unwrapped only once, and the agent will need it"
 
 Tell = Callable[[str, str | None], None]
 """(what was tried, why it failed or None)"""
@@ -35,19 +38,23 @@ class LiveCheck:
         """Every store in turn, then every bundle whose secrets were all had."""
         readings: dict[str, Reading] = {}
         for name, demand in demands(self._configuration).items():
+            spec = self._configuration.stores[name]
+            if _is_used_up_by_a_login(spec):
+                self._tell(f"store {name}: log in", ONLY_ONCE)
+                continue
             try:
-                readings |= await self._try_store(name, demand)
+                readings |= await self._try_store(name, _untouched(spec), demand)
             except AgentError as error:
                 self._tell(f"store {name}", str(error))
         held = {name: Held(reading) for name, reading in readings.items()}
         for name in self._configuration.bundles:
             await asyncio.to_thread(self._try_bundle, name, held, environment)
 
-    async def _try_store(self, name: str, demand: Demand) -> dict[str, Reading]:
+    async def _try_store(self, name: str, spec: AnyStore, demand: Demand) -> dict[str, Reading]:
         login = _Login()
         store = await open_store(
             name,
-            self._configuration.stores[name],
+            spec,
             demand=demand,
             clock=self._clock,
             changes=FileWatch(self._clock, login),
@@ -105,6 +112,19 @@ class LiveCheck:
                 self._tell(f"bundle {name}", None)
         except AgentError as error:
             self._tell(f"bundle {name}", str(error))
+
+
+def _is_used_up_by_a_login(spec: AnyStore) -> bool:
+    if not isinstance(spec, VaultStore) or not isinstance(spec.auth, AppRole):
+        return False
+    return spec.auth.secret_id_wrapped
+
+
+def _untouched(spec: AnyStore) -> AnyStore:
+    """The same store, but the secret-id's file is left for the agent."""
+    if not isinstance(spec, VaultStore) or not isinstance(spec.auth, AppRole):
+        return spec
+    return replace(spec, auth=replace(spec.auth, remove_secret_id_file=False))
 
 
 class _Login:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import Callable
+from contextlib import suppress
 
 from agent.app.composition import Composition
 from agent.app.listeners import Listeners
@@ -45,13 +47,16 @@ async def once(
         is_done = False
         try:
             await composition.apply(loaded.configuration)
+            gc.enable()
             async with asyncio.timeout(timeout):
                 await composition.completed()
             is_done = True
         except TimeoutError:
             raise _failure(composition, listeners, timeout) from None
         finally:
-            await composition.wind_up(is_final=not is_done)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(loaded.configuration.shutdown_timeout):
+                    await composition.wind_up(is_final=not is_done)
             watching.cancel()
 
 
@@ -62,8 +67,8 @@ def _failure(
         if (refusal := store.refusal) is not None:
             return NotLoggedIn("log in", store.name, refusal.path, refusal.reason)
     waiting = [
-        f"{entry.name} ({entry.reason or 'no answer yet'})"
-        for name in composition.configuration.secrets
+        f"{name} ({listeners.status.stores[spec.store].reason or entry.reason or 'no answer yet'})"
+        for name, spec in composition.configuration.secrets.items()
         if not (entry := composition.ledger.entry(name)).is_usable
     ]
     missing = ", ".join(waiting) or ", ".join(

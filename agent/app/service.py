@@ -8,6 +8,7 @@ nothing and is said. With a child (`leasehold run`) the agent lives as long as t
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -43,7 +44,10 @@ FORWARDED = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT, signal.SIGWINCH, si
 """What `run` passes on to the child as it is."""
 
 
+FIRST_WORK_SECONDS = 5.0
+
 A_FILE_CHANGED = "a file of it changed"
+NO_COMMAND = "process.command: there is nothing to run; name it there, or after -- on the command line"
 
 
 class Service:
@@ -63,14 +67,14 @@ class Service:
         self._ended = asyncio.Event()
         self._reload = asyncio.Event()
         self._reload_reason = A_FILE_CHANGED
-        self._reason, self._signal = "the child has ended", 0
+        self._reason, self._signal = "an error", 0
         self._supervision: Supervision | None = None
         self._wants_new_child = False
 
     async def run(self, advice: Sequence[str] = ()) -> int:
         """The exit code. Raises ConfigurationError for a configuration that can't be started."""
         self._started_at = self._clock.now()
-        loaded = await asyncio.to_thread(self._load)
+        loaded = await asyncio.to_thread(self._loaded)
         self._withhold = loaded.credential_variables
         ledger = Ledger(self._clock)
         self._listeners = Listeners(
@@ -116,9 +120,9 @@ class Service:
         )
         for text in [*advice, *loaded.warnings]:
             self._listeners(Advice(subject="leasehold", text=text))
-        start(self._files.run, "file watch")
         start(self._listeners.run, "telemetry")
         await self._composition.apply(configuration)
+        start(self._watch_files, "file watch")
         start(lambda: self._follow_configuration(loaded.files), "configuration")
         tasks.append(group.create_task(self._say_ready(), name="readiness"))
         if not self._is_parent:
@@ -127,7 +131,29 @@ class Service:
         supervising = group.create_task(self._supervise(), name="process")
         tasks += [supervising, group.create_task(self._end_child(supervising), name="process: end")]
         await asyncio.wait([supervising])
-        return 128 + self._signal if supervising.cancelled() else supervising.result()
+        if supervising.cancelled():
+            return 128 + self._signal
+        code = supervising.result()
+        if not self._ended.is_set():
+            self._reason = f"the child has ended with {code}"
+        return code
+
+    def _loaded(self) -> Loaded:
+        loaded = self._load()
+        process = loaded.configuration.process
+        if self._is_parent and not self._command and not (process and process.command):
+            raise ConfigurationError([NO_COMMAND])
+        return loaded
+
+    async def _watch_files(self) -> None:
+        """Once the first work is done, watch files, and look for garbage again.
+
+        What has changed until then is seen all the same.
+        """
+        await self._composition.published(deadline=self._clock.now() + FIRST_WORK_SECONDS)
+        gc.freeze()
+        gc.enable()
+        await self._files.run()
 
     async def _say_ready(self) -> None:
         await self._composition.published()
@@ -154,7 +180,7 @@ class Service:
         self._listeners(Reloading(reason=self._reload_reason))
         self._reload_reason = A_FILE_CHANGED
         try:
-            loaded = await asyncio.to_thread(self._load)
+            loaded = await asyncio.to_thread(self._loaded)
             process = self._composition.configuration.process
             told = await self._composition.apply(loaded.configuration)
         except ConfigurationError as error:
@@ -168,7 +194,7 @@ class Service:
         self._listeners(told)
         if self._supervision is not None and loaded.configuration.process != process:
             self._wants_new_child = True
-            await self._supervision.child.stop("its configuration has changed")
+            await self._supervision.stop("its configuration has changed")
         return loaded.files
 
     # --- the child ----------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -59,7 +60,7 @@ def loader(paths: tuple[Path, ...], *, on_this_host: bool = False) -> Callable[[
 
 
 def run_loop(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine on uvloop where it is installed."""
+    """Run a coroutine on uvloop where it is installed; SIGTERM cancels it and exits with 143."""
     try:
         import uvloop
     except ImportError:
@@ -67,4 +68,15 @@ def run_loop(main: Coroutine[Any, Any, T]) -> T:
     else:
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory, debug=sys.flags.dev_mode) as runner:
-        return runner.run(main)
+        try:
+            return runner.run(_until_terminated(main))
+        except asyncio.CancelledError:
+            sys.exit(128 + signal.SIGTERM)
+
+
+async def _until_terminated(main: Coroutine[Any, Any, T]) -> T:
+    """A command with an end of its own has an orderly one, too; a long-running one sees to it."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await main

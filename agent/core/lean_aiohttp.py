@@ -1,6 +1,6 @@
-"""aiohttp without what it does at import: it reads all of the system's authorities, which takes a
-fifth of the agent's start. Whoever speaks TLS here makes a context of its own; the one that aiohttp
-keeps for those who do not verifies, and trusts nobody.
+"""aiohttp without what it does at import: it reads all of the system's authorities, twice, which
+takes a fifth of the agent's start. Whoever speaks TLS here makes a context of its own; the one that
+aiohttp keeps for those who do not verifies, and trusts nobody.
 
 Every module that needs aiohttp takes it from here.
 """
@@ -8,18 +8,16 @@ Every module that needs aiohttp takes it from here.
 from __future__ import annotations
 
 import ssl
-from typing import Any
 
 __all__ = ["aiohttp"]
 
 
-def _trusting_nobody(*_: Any, **__: Any) -> ssl.SSLContext:
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+def _read_nothing(_: ssl.SSLContext) -> None:
+    """Stands in for `SSLContext.set_default_verify_paths`, which is an inherited method."""
 
 
-_original = ssl.create_default_context
-ssl.create_default_context = _trusting_nobody
+ssl.SSLContext.set_default_verify_paths = _read_nothing  # type: ignore[assignment]
 try:
     import aiohttp
 finally:
-    ssl.create_default_context = _original
+    del ssl.SSLContext.set_default_verify_paths

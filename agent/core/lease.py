@@ -93,9 +93,9 @@ class Policy:
 def room(full: float, policy: Policy) -> float:
     """The time kept free before the end of a term for putting its successor in place.
 
-    What `renew_at` leaves, or the headroom where that is more, but never over half of the term.
+    What `renew_at` leaves, or the headroom where that is more, if it is not over half of the term.
     """
-    return min(max(full * (1 - policy.renew_at), policy.headroom), full / 2)
+    return max(full * (1 - policy.renew_at), min(policy.headroom, full / 2))
 
 
 def due(term: Term, policy: Policy) -> Due:

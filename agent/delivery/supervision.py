@@ -69,6 +69,7 @@ class Supervision:
             withhold=withhold,
         )
         self._wake = asyncio.Event()
+        self._waiting: asyncio.Task[Provision] | None = None
         self._applied: Revisions = {}
         self._offered: tuple[asyncio.Future[bool], Revisions] | None = None
 
@@ -77,17 +78,29 @@ class Supervision:
         self._wake.set()
 
     async def run(self) -> int:
-        """The child's exit code, once it has ended for good; DeliveryError if it can't start."""
+        """The child's exit code, once it has ended for good; 0 if it was stopped before its start.
+
+        DeliveryError if it can't start.
+        """
         with self._ledger.subscribe(self._secrets, self._wake):
             try:
-                first = await self._first()
                 async with asyncio.TaskGroup() as group:
+                    self._waiting = group.create_task(self._first(), name="process: waiting")
+                    await asyncio.wait([self._waiting])
+                    if self._waiting.cancelled():
+                        return 0
                     following = group.create_task(self._follow(), name="process: following")
-                    code = await self.child.run(first)
+                    code = await self.child.run(self._waiting.result())
                     following.cancel()
             finally:
                 self._ledger.release(CONSUMER)
         return code
+
+    async def stop(self, reason: str) -> None:
+        """Stop the child for good, or wait no longer for what it is started with."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+        await self.child.stop(reason)
 
     async def _first(self) -> Provision:
         await self._generations.published()

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 from urllib.parse import quote
 
-import hvac
-
+from agent.stores.vault.lean_hvac import hvac
 from agent.stores.vault.transport import HEALTH, AiohttpAdapter, Answer, Connection, Granted
 
 HEALTH_TIMEOUT = 2.0

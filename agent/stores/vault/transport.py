@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from hvac.adapters import Adapter
 from yarl import URL
 
 from agent.config.model import Tls
@@ -28,6 +27,7 @@ from agent.core.errors import (
     StoreError,
 )
 from agent.core.lean_aiohttp import aiohttp
+from agent.stores.vault.lean_hvac import Adapter
 
 MAX_BODY = 32 * 1024 * 1024
 REDIRECTS = 3

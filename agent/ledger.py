@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import count
+
+import msgspec
+from msgspec.structs import replace
 
 from agent.core.clock import Clock
 from agent.core.secret import Reading
@@ -32,8 +34,7 @@ class State(Enum):
         return self.value
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One secret as of now. Instants are of `Clock.now()`; `revision` is new with each change."""
 
     name: str

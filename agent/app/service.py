@@ -47,7 +47,7 @@ FORWARDED = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT, signal.SIGWINCH, si
 FIRST_WORK_SECONDS = 5.0
 
 A_FILE_CHANGED = "a file of it changed"
-NO_COMMAND = "process.command: there is nothing to run; name it there, or after -- on the command line"
+NO_COMMAND = "process.command: nothing to run; name it there, or after -- on the command line"
 
 
 class Service:

@@ -9,8 +9,10 @@ All instants are of `Clock.now()`, all durations seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import Enum
+
+import msgspec
+from msgspec.structs import replace
 
 FLOOR_SECONDS = 1.0
 """Nobody asks a store twice for one secret within this time, unless its term is shorter still."""
@@ -33,16 +35,14 @@ class Act(Enum):
     READ = "read"
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(msgspec.Struct, frozen=True):
     """`act` at the instant `at`."""
 
     at: float
     act: Act
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(msgspec.Struct, frozen=True):
     """A promise that holds from `began_at` for `lasts` seconds; `full` is the duration first given.
 
     `began_at` is taken before the request is sent, so that the end is never guessed too late.
@@ -67,8 +67,7 @@ class Term:
         return replace(self, began_at=began_at, lasts=lasts, is_renewable=is_renewable)
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(msgspec.Struct, frozen=True):
     """A term of the store on one value. `parent` names what it dies with (Vault: the token)."""
 
     id: str
@@ -76,8 +75,7 @@ class Lease:
     parent: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(msgspec.Struct, frozen=True):
     """How one secret is kept fresh.
 
     `draw` in [0, 1) is this secret's own lot, so that secrets read together come due apart.

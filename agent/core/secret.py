@@ -7,9 +7,10 @@ without telling anything. Whoever needs the value asks for a field, or for `reve
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
+
+import msgspec
 
 from agent.core.lease import Lease
 
@@ -49,8 +50,7 @@ class Secret(Mapping[str, Field]):
         raise TypeError("a Secret is not pickled")
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """One answer of a store.
 
     `version` distinguishes one value from the next and may be shown. `lease` is None where the
@@ -64,4 +64,4 @@ class Reading:
     lease: Lease | None = None
     not_after: float | None = None
     read_again_after: float | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = MappingProxyType({})

@@ -44,8 +44,8 @@ class Bundle:
     """One bundle's coroutine.
 
     `published` is set once its files are there, `completed` once its app is known to use them, or
-    needs not be told. `generation` is the one that its app is known to
-    use, and `revisions` are the secrets' that it was made of.
+    needs not be told. `generation` is the one that its app uses or is about to, and `revisions` are
+    the secrets' that it was made of.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Bundle:
         self.completed = asyncio.Event()
         self.generation = 0
         self.revisions: dict[str, int] = {}
+        self._proven: dict[str, int] = {}
         self._on_generation = on_generation
         self._ledger, self._clock, self._emit = ledger, clock, emit
         self._changes, self._environment = changes, environment
@@ -89,6 +90,7 @@ class Bundle:
     def take_over(self, former: Bundle) -> None:
         """Depend on what this bundle's former shape has put into the files, until they change."""
         self.generation, self.revisions = former.generation, former.revisions
+        self._proven = former._proven
 
     def leave(self) -> None:
         """The bundle is no more: it depends on nothing."""
@@ -159,7 +161,7 @@ class Bundle:
         """From the secrets as they are now to an app that is proven to use them."""
         entries = self._ledger.snapshot(content.secrets)
         wanted = {name: entry.revision for name, entry in entries.items()}
-        self._hold(self.revisions, wanted)
+        self._hold(self._proven, wanted)
         files = content.render(
             {name: self._as_held(entry) for name, entry in entries.items()}, self._environment
         )
@@ -169,13 +171,18 @@ class Bundle:
             await self._publish(generations, files, changed, sorted(content.secrets))
         elif (number := await _whole(generations.current)) is not None:
             self._emit(BundleCurrent(bundle=self.name, generation=number))
+        if not self.spec.notify:  # its app is the child, if any, and whoever runs that tells it
+            self._use(await _whole(generations.current), wanted)
         self.published.set()
         await self._announce(generations)
-        current: int | None = await _whole(generations.current)
-        self.generation, self.revisions = current or 0, wanted
-        self._on_generation()
+        self._proven = wanted
+        self._use(await _whole(generations.current), wanted)
         self._hold(wanted)
         self.completed.set()
+
+    def _use(self, generation: int | None, revisions: dict[str, int]) -> None:
+        self.generation, self.revisions = generation or 0, revisions
+        self._on_generation()
 
     def _hold(self, *revisions: Mapping[str, int]) -> None:
         names = {name for each in revisions for name in each}
@@ -241,6 +248,7 @@ class Bundle:
         if previous is None:
             return
         await _whole(generations.restore, previous)
+        self._use(previous, self._proven)
         self._emit(
             BundleRolledBack(
                 bundle=self.name, generation=number, restored=previous, reason=str(error)

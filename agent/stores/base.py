@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 from agent.core.errors import StoreError
 from agent.core.lease import Lease
 from agent.core.secret import Reading
 
 
-@dataclass(frozen=True, slots=True)
-class ReadRequest:
+class ReadRequest(msgspec.Struct, frozen=True):
     """What is asked of a store; `data` present: a write; `version`: a pinned one."""
 
     path: str
@@ -20,8 +20,7 @@ class ReadRequest:
     version: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Parent:
+class Parent(msgspec.Struct, frozen=True):
     """What the store knows of that on which leases hang (Vault: a token). Instants of `now`.
 
     `ending_since` is set once there is a successor: its leases are replaced before `ends_at`.

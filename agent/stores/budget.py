@@ -6,10 +6,11 @@ import asyncio
 import heapq
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from enum import IntEnum
 from itertools import count
 from typing import Protocol, TypeVar
+
+import msgspec
 
 from agent.config.model import Budget as BudgetSpec
 from agent.core.clock import Clock
@@ -35,8 +36,7 @@ class Paced(Protocol):
     ) -> T: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(msgspec.Struct, frozen=True):
     """What the configuration asks of a store: its secrets, and their readings a second."""
 
     secrets: int

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from agent.core.clock import Clock
 from agent.core.errors import NotLoggedIn, Outage, StoreError
@@ -70,9 +71,7 @@ class FormerValues:
         lease = holding.reading.lease
         if lease is None or self._is_over(holding):
             return self._clock.now()
-        ends_at, parent = lease.term.ends_at, self._store.parent(lease)
-        if parent.ends_at is not None:
-            ends_at = min(ends_at, parent.ends_at)
+        ends_at = self._outlook.ends_at(lease)
         if not self._store.is_ready:
             return ends_at
         if not self._is_held(holding):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from agent.core.clock import Clock
 from agent.core.lease import (
@@ -54,7 +56,13 @@ class Outlook:
 
     def is_dead(self, lease: Lease) -> bool:
         """Its end has come, or what it hangs on is gone."""
-        return lease.term.ends_at <= self._clock.now() or not self._store.parent(lease).is_alive
+        return not self._store.parent(lease).is_alive or self.ends_at(lease) <= self._clock.now()
+
+    def ends_at(self, lease: Lease) -> float:
+        """Its end, or that of what it hangs on."""
+        parent = self._store.parent(lease)
+        ends_at = lease.term.ends_at
+        return ends_at if parent.ends_at is None else min(ends_at, parent.ends_at)
 
     def is_cut_short(self, holding: Holding) -> bool:
         """What it was good for ended before its time."""
@@ -70,8 +78,7 @@ class Outlook:
             return self._certificate_end(reading)
         if self.is_cut_short(holding):
             return min(self._clock.now(), reading.lease.term.ends_at)
-        ends, parent = reading.lease.term.ends_at, self._store.parent(reading.lease)
-        return ends if parent.ends_at is None else min(ends, parent.ends_at)
+        return self.ends_at(reading.lease)
 
     def due(self, holding: Holding, asked_at: float | None) -> Due:
         """What is to be done next with the current value."""
@@ -92,6 +99,7 @@ class Outlook:
         planned = due(lease.term, self.policy)
         if planned.act is not Act.RENEW or not holding.can_renew:
             return None
+        planned = not_before(planned, lease.term.began_at, lease.term.lasts)
         return max(planned.at, holding.retry_at)
 
     def _due_lease(self, lease: Lease, holding: Holding) -> Due:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grp
+import os
 import pwd
 import stat
 import subprocess
@@ -20,6 +21,10 @@ def owner(path: Path) -> tuple[str, str, int]:
     status = path.stat()
     names = pwd.getpwuid(status.st_uid).pw_name, grp.getgrgid(status.st_gid).gr_name
     return *names, stat.S_IMODE(status.st_mode)
+
+
+def tree(directory: Path) -> dict[Path, os.stat_result]:
+    return {path: path.lstat() for path in [directory, *directory.rglob("*")]}
 
 
 def sourced(file: Path, variable: str) -> str:
@@ -108,10 +113,10 @@ async def test_unchanged_rounds_write_and_tell_nothing(leasehold: Start, scene: 
         scene.configuration(secrets={"app": scene.secret("app")}, bundles={"app": bundle})
     )
     await agent.event("ready")
-    before = {path: path.lstat() for path in [directory, *directory.rglob("*")]}
+    before = tree(directory)
     for _ in range(3):
         await agent.event("secret_read", is_changed=False)
-    assert {path: path.lstat() for path in [directory, *directory.rglob("*")]} == before
+    assert tree(directory) == before
     await agent.stop()
     assert not diary.entries()
     assert len(agent.all("bundle_published")) == 1

@@ -67,7 +67,9 @@ async def test_what_is_not_had_in_time_is_named_and_nothing_is_left(
     done = await once.wait()
     assert done.code == 3
     last = done.err.splitlines()[-1]
-    assert last.startswith("leasehold: not everything was had within 1 s: app (") and "db" not in last
+    assert (
+        last.startswith("leasehold: not everything was had within 1 s: app (") and "db" not in last
+    )
     assert once.all("secret_read", secret="db")
     assert not made.leases() and not scene.tokens()
     assert not (scene.memory / "app/both").exists()
@@ -91,9 +93,7 @@ async def test_a_wrong_secret_id_is_told_apart(
     assert done.err.splitlines()[-1].startswith("leasehold: log in")
 
 
-async def test_a_bundle_that_fails_is_named(
-    leasehold: Start, scene: Scene, made: Database
-) -> None:
+async def test_a_bundle_that_fails_is_named(leasehold: Start, scene: Scene, made: Database) -> None:
     configuration = both(scene, made, validate={"command": ["/bin/false"]})
     done = await (await leasehold(configuration, "once", ["--timeout", "1s"])).wait()
     assert done.code == 3

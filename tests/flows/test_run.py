@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,6 +39,11 @@ class Child:
         return self._file.read_text().splitlines() if self._file.exists() else []
 
 
+def proc(started: dict[str, Any], name: str) -> str:
+    """What /proc says of a process that was started."""
+    return Path(f"/proc/{started['pid']}/{name}").read_text()
+
+
 @pytest.fixture
 def child(scene: Scene) -> Child:
     return Child(scene.folder)
@@ -70,9 +76,9 @@ async def test_the_child_has_its_secrets_and_its_code_is_ours(
     await run.event("ready")
     await eventually(child.life)
     assert child.life() == [f"given: {password} {key}"]
-    variables = Path(f"/proc/{started['pid']}/environ").read_text()
+    variables = proc(started, "environ")
     assert "KEPT=kept" in variables and "withheld" not in variables
-    assert password not in Path(f"/proc/{started['pid']}/cmdline").read_text()
+    assert password not in proc(started, "cmdline")
     done = await run.stop()
     assert done.code == 7
     assert child.life()[1:] == ["ends"]
@@ -161,7 +167,9 @@ async def test_the_child_ends_before_its_leases_do(
     assert len(made.leases()) == 1
     assert (await run.wait()).code == 0
     names = [event["event"] for event in run.events]
-    assert names.index("process_ended") < names.index("lease_revoked") < names.index("token_revoked")
+    assert (
+        names.index("process_ended") < names.index("lease_revoked") < names.index("token_revoked")
+    )
     assert not made.leases()
 
 
@@ -172,9 +180,7 @@ async def test_a_child_that_reads_files_is_told_by_a_signal(
     scene.kv.put("app", password=first)
     bundle = scene.bundle("app", {"password": "{{ app.password }}"})
     file = f"{bundle['directory']}/password"
-    configuration = parent(
-        scene, child, environment={"FILE": file}, on_change={"signal": "HUP"}
-    )
+    configuration = parent(scene, child, environment={"FILE": file}, on_change={"signal": "HUP"})
     run = await leasehold(configuration | {"bundles": {"app": bundle}}, "run")
     await run.event("ready")
     await eventually(child.life)
@@ -183,7 +189,7 @@ async def test_a_child_that_reads_files_is_told_by_a_signal(
     await eventually(lambda: len(child.life()) == 2)
     assert child.life() == ["given:  ", f"told: {second}"]
     await run.stop()
-    assert len(run.all("process_started")) == 1
+    assert len(run.all("process_started")) == len(run.all("process_signalled")) == 1
 
 
 async def test_the_child_is_not_started_before_its_secrets_are_there(
@@ -258,3 +264,60 @@ async def test_signals_go_on_to_the_child(leasehold: Start, scene: Scene, child:
     await run.event("ready")
     run.send(signal.SIGUSR1)
     assert (await run.wait()).code == 9 and told.exists()
+
+
+async def test_a_child_with_files_and_variables_is_started_once(
+    leasehold: Start, scene: Scene, child: Child
+) -> None:
+    scene.kv.put("app", password=value())
+    bundle = scene.bundle("app", {"password": "{{ app.password }}"})
+    configuration = parent(scene, child, debounce="500ms")
+    run = await leasehold(configuration | {"bundles": {"app": bundle}}, "run")
+    await run.event("ready")
+    for _ in range(2):
+        await run.event("secret_read", is_changed=False)
+    assert len(run.all("process_started")) == 1
+    scene.kv.put("app", password=value())
+    await run.event("process_stopping")
+    for _ in range(2):
+        await run.event("secret_read", is_changed=False)
+    assert len(run.all("process_started")) == 2
+    await run.stop()
+
+
+async def test_the_child_itself_may_confirm(leasehold: Start, scene: Scene, child: Child) -> None:
+    first, second = value(), value()
+    scene.kv.put("app", password=first)
+    proof = scene.folder / "proof.sh"
+    proof.write_text(f"#!/bin/sh\ngrep -q {second} {scene.folder}/life.txt\n")
+    proof.chmod(0o755)
+    bundle = scene.bundle(
+        "app",
+        {"password": "{{ app.password }}"},
+        confirm={"command": [str(proof)], "timeout": "5s", "every": "100ms"},
+    )
+    file = f"{bundle['directory']}/password"
+    configuration = parent(scene, child, environment={"FILE": file}, on_change={"signal": "HUP"})
+    run = await leasehold(configuration | {"bundles": {"app": bundle}}, "run")
+    await run.event("ready")
+    await eventually(child.life)
+    scene.kv.put("app", password=second)
+    await run.event("process_signalled")
+    await run.event("bundle_confirmed", generation=2)
+    await run.stop()
+    assert not run.all("bundle_rolled_back")
+
+
+async def test_asked_twice_it_ends_at_once_and_takes_the_child_with_it(
+    leasehold: Start, scene: Scene, child: Child
+) -> None:
+    scene.kv.put("app", password=value())
+    stubborn = ["--", "/bin/sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"]
+    run = await leasehold(parent(scene, child), "run", stubborn)
+    started = await run.event("process_started")
+    await run.event("ready")
+    run.send(signal.SIGTERM)
+    await run.event("process_stopping")
+    run.send(signal.SIGTERM)
+    assert (await run.wait(within=5)).code == -signal.SIGTERM
+    await eventually(lambda: not Path(f"/proc/{started['pid']}").exists())

@@ -18,7 +18,7 @@ async def eventually(predicate: Callable[[], object], *, within: float = 10.0) -
     """Look until `predicate()`, without holding up the loop; AssertionError after `within`."""
     try:
         async with asyncio.timeout(within):
-            while not predicate():
+            while not predicate():  # noqa: ASYNC110  # it is outside of this process
                 await asyncio.sleep(EVERY)
     except TimeoutError:
         raise AssertionError(f"not so within {within:g} s: {predicate}") from None

@@ -88,15 +88,17 @@ async def vault(
         changes=changes or Changes(),
         emit=told,
     )
-    async with asyncio.TaskGroup() as group:
-        running = group.create_task(store.run(), name="store")
-        try:
-            if must_log_in:
-                await ready(store, told)
-            yield store
-        finally:
-            await store.close(is_final=is_final)
-            running.cancel()
+    running = asyncio.get_running_loop().create_task(store.run(), name="store")
+    try:
+        if must_log_in:
+            await ready(store, told)
+        yield store
+    finally:
+        await store.close(is_final=is_final)
+        has_died = running.done()
+        running.cancel()
+        await asyncio.wait([running])
+        assert not has_died, f"the store came to an end: {running}"
 
 
 async def ready(store: Vault, events: Recorder) -> None:

@@ -38,7 +38,7 @@ from agent.stores.vault.token import Token, Tokens, token_of
 
 LONGEST_LOGIN_PAUSE = 300.0
 SHORTEST_TOKEN_LIFE = 5.0
-"""No more than one login in this time, however soon tokens die: no loop of logins."""
+"""A token that dies sooner than this is no success of its login: the next is not at once."""
 
 
 class AutoAuth:
@@ -308,9 +308,8 @@ class AutoAuth:
         if now - dead.had_at >= SHORTEST_TOKEN_LIFE:
             self._backoff.reset()
             return now
-        if dead.has_served:
-            return dead.had_at + SHORTEST_TOKEN_LIFE
-        return now + self._backoff.delay()
+        pause = self._backoff.delay()
+        return now + (min(pause, SHORTEST_TOKEN_LIFE) if dead.has_served else pause)
 
     # --- the end of a token -------------------------------------------------------------------
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from random import random
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from agent.config.model import Cert, VaultStore
 from agent.core.clock import Clock
@@ -103,6 +104,9 @@ class Vault:
             return await self._write(request)
         mount = await self._preflight.mount(request.path)
         try:
+            if request.version is not None and mount.kv_version != 2:
+                reason = "`version` pins an entry of KV version 2, which this is not"
+                raise Invalid("read", self.name, request.path, reason)
             if mount.kv_version is not None:
                 return await self._read_kv(mount, request)
             return await self._plain(request.path, lambda client: client.read(request.path))

@@ -8,6 +8,7 @@ Error policy, once for all requests: no answer, a broken one, 412, 5xx and 429 a
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from pathlib import Path
 from typing import Any
@@ -294,6 +295,13 @@ def ssl_context(store: str, tls: Tls) -> ssl.SSLContext:
     return context
 
 
+def _words(error: OSError) -> str:
+    """The system's words; asyncio has its own for a refused connection, with the address only."""
+    text = error.strerror or type(error).__name__
+    is_asyncios = error.errno is not None and text.startswith("Connect call failed")
+    return os.strerror(error.errno or 0) if is_asyncios else text
+
+
 def reason_of(error: BaseException) -> str:
     """A foreign network error in a few words."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
@@ -301,7 +309,7 @@ def reason_of(error: BaseException) -> str:
         why = getattr(cause, "verify_message", "") or type(cause).__name__
         return f"its certificate is not trusted: {why}"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"can't connect: {error.os_error.strerror or type(error.os_error).__name__}"
+        return f"can't connect: {_words(error.os_error)}"
     if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError):
         return "the connection was closed before the answer"
     if isinstance(error, aiohttp.ClientPayloadError):

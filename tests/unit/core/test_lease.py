@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -155,7 +157,7 @@ def test_children_of_one_parent_are_spread_evenly() -> None:
     lots = [number / 100 for number in range(100)]
     term = Term(0.0, 10_000, True, 10_000)
     ats = [due_with_parent(term, Policy(draw=each), 1100.0, 100.0).at for each in lots]
-    gaps = [later - earlier for earlier, later in zip(ats, ats[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(ats)]
     assert ats[0] == 100.0
     assert max(gaps) == pytest.approx(min(gaps))
     assert 650 < ats[-1] - ats[0] < 680, "two thirds of what is left; the rest is room"

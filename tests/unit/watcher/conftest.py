@@ -43,6 +43,11 @@ class Watched:
         return self.ledger.entry("app")
 
     @property
+    def state(self) -> str:
+        """As /status says it."""
+        return str(self.entry.state)
+
+    @property
     def number(self) -> Any:
         assert self.entry.reading is not None
         return self.entry.reading.value["number"]

@@ -62,7 +62,7 @@ def error(kind: object, asked: Asked) -> StoreError | None:
         return Outage(*where, is_store_wide=False)
     if kind == "limited":
         return RateLimited(*where, retry_after=0.0)
-    return None if kind is None else kind(*where)  # type: ignore[operator, no-any-return]
+    return None if kind is None else kind(*where)  # type: ignore[operator]
 
 
 def surprise(what: str, store: ScriptedStore, watched: Watched) -> None:

@@ -1,0 +1,169 @@
+"""The book of what is held: readers, consumers, watchers."""
+
+from __future__ import annotations
+
+import asyncio
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.core.secret import Reading, Secret
+from agent.ledger import Ledger, State
+from tests.rig.clock import JumpClock
+
+
+def reading(version: str, **fields: str) -> Reading:
+    return Reading(Secret(fields or {"password": version}), version)
+
+
+async def test_a_name_that_nobody_has_recorded_waits(clock: JumpClock) -> None:
+    entry = Ledger(clock).entry("app")
+    assert entry.state is State.WAITING and not entry.is_usable and entry.reading is None
+
+
+async def test_only_a_changed_value_is_told(clock: JumpClock) -> None:
+    ledger, event = Ledger(clock), asyncio.Event()
+    with ledger.subscribe(["app", "web"], event) as subscription:
+        assert ledger.record("app", reading("1"), None)
+        assert subscription.take() == {"app"} and event.is_set()
+        event.clear()
+        assert not ledger.record("app", reading("1"), None)
+        assert not event.is_set() and subscription.take() == set()
+        assert ledger.record("app", reading("2"), None)
+        ledger.record("other", reading("1"), None)
+        assert subscription.take() == {"app"}
+    event.clear()
+    ledger.record("app", reading("3"), None)
+    assert not event.is_set(), "no longer subscribed"
+
+
+async def test_the_same_version_with_another_value_is_a_change(clock: JumpClock) -> None:
+    ledger = Ledger(clock)
+    ledger.record("app", reading("1", password="old"), None)
+    before = ledger.entry("app").revision
+    assert ledger.record("app", reading("1", password="new"), None)
+    assert ledger.entry("app").revision > before
+
+
+async def test_the_same_value_with_another_version_is_a_change(clock: JumpClock) -> None:
+    ledger = Ledger(clock)
+    ledger.record("app", reading("1", password="same"), None)
+    assert ledger.record("app", reading("2", password="same"), None)
+
+
+async def test_entries_already_taken_do_not_change(clock: JumpClock) -> None:
+    ledger = Ledger(clock)
+    ledger.record("app", reading("1"), None)
+    snapshot = ledger.snapshot(["app", "web"])
+    ledger.record("app", reading("2"), None)
+    assert snapshot["app"].reading == reading("1")
+    assert snapshot["web"].state is State.WAITING
+
+
+async def test_a_stale_value_stays_usable_and_keeps_its_first_moment(clock: JumpClock) -> None:
+    ledger, event = Ledger(clock), asyncio.Event()
+    ledger.record("app", reading("1"), None)
+    with ledger.subscribe(["app"], event):
+        ledger.stale("app", "refused", "denied")
+        since = clock.now()
+        await clock.advance(60)
+        ledger.stale("app", "can't connect", "outage")
+        entry = ledger.entry("app")
+        assert entry.is_usable and entry.state is State.STALE
+        assert (entry.stale_since, entry.reason, entry.kind) == (since, "can't connect", "outage")
+        assert not event.is_set(), "the value is the same"
+    ledger.record("app", reading("1"), None)
+    entry = ledger.entry("app")
+    assert entry.state is State.FRESH and entry.stale_since is None and entry.reason is None
+
+
+async def test_a_value_waited_for_says_why(clock: JumpClock) -> None:
+    ledger = Ledger(clock)
+    ledger.stale("app", "not logged in yet", "not_logged_in")
+    assert ledger.entry("app").state is State.WAITING
+    assert ledger.entry("app").reason == "not logged in yet"
+
+
+async def test_an_expired_value_is_told_and_so_is_its_return(clock: JumpClock) -> None:
+    ledger, event = Ledger(clock), asyncio.Event()
+    ledger.record("app", reading("1"), None)
+    with ledger.subscribe(["app"], event) as subscription:
+        ledger.expired("app")
+        assert subscription.take() == {"app"} and not ledger.entry("app").is_usable
+        ledger.stale("app", "can't connect", "outage")
+        assert ledger.entry("app").state is State.EXPIRED
+        assert ledger.record("app", reading("1"), None), "the same value, usable again"
+        assert subscription.take() == {"app"} and ledger.entry("app").is_usable
+
+
+async def test_an_expired_value_that_is_renewed_is_told(clock: JumpClock) -> None:
+    ledger, event = Ledger(clock), asyncio.Event()
+    ledger.record("app", reading("1"), None)
+    ledger.expired("app")
+    with ledger.subscribe(["app"], event):
+        ledger.renewed("app", reading("1"), clock.now() + 60)
+        assert event.is_set() and ledger.entry("app").is_usable
+
+
+async def test_a_renewal_of_a_usable_value_is_no_news(clock: JumpClock) -> None:
+    ledger, event = Ledger(clock), asyncio.Event()
+    ledger.record("app", reading("1"), clock.now() + 10)
+    with ledger.subscribe(["app"], event):
+        ledger.renewed("app", reading("1"), clock.now() + 60)
+        assert not event.is_set()
+    assert ledger.entry("app").expires_at == clock.now() + 60
+
+
+async def test_a_removed_secret_is_told_and_waits_again(clock: JumpClock) -> None:
+    ledger, event = Ledger(clock), asyncio.Event()
+    ledger.record("app", reading("1"), None)
+    with ledger.subscribe(["app"], event):
+        ledger.remove("app")
+        assert event.is_set()
+    assert ledger.entry("app").state is State.WAITING and ledger.entries() == []
+    ledger.remove("app")
+
+
+# --- consumers --------------------------------------------------------------------------------
+
+
+async def test_the_watcher_is_told_when_a_revision_is_let_go(clock: JumpClock) -> None:
+    ledger = Ledger(clock)
+    released: list[str] = []
+    with ledger.on_release("app", lambda: released.append("app")):
+        ledger.hold("bundle", {"app": [1]})
+        ledger.hold("process", {"app": [1, 2]})
+        assert ledger.held("app") == {1, 2} and not released
+        ledger.hold("process", {"app": [2]})
+        assert ledger.held("app") == {1, 2} and len(released) == 1
+        ledger.hold("bundle", {"app": [2, 3]})
+        assert ledger.held("app") == {2, 3}
+        ledger.release("bundle")
+        ledger.release("process")
+        assert ledger.held("app") == set() and len(released) == 4
+    ledger.hold("bundle", {"app": [9]})
+    ledger.release("bundle")
+    assert len(released) == 4, "no longer listening"
+
+
+async def test_releasing_what_holds_nothing_is_no_error(clock: JumpClock) -> None:
+    Ledger(clock).release("bundle")
+
+
+holds = st.dictionaries(
+    st.sampled_from(["app", "web"]), st.sets(st.integers(1, 5)).map(frozenset), max_size=2
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["bundle", "process", "api"]), holds), max_size=20))
+def test_what_is_held_is_the_union_of_what_each_said_last(
+    said: list[tuple[str, dict[str, frozenset[int]]]],
+) -> None:
+    ledger = Ledger(JumpClock())
+    last: dict[str, dict[str, frozenset[int]]] = {}
+    for consumer, revisions in said:
+        ledger.hold(consumer, revisions)
+        last[consumer] = revisions
+        for name in ("app", "web"):
+            expected = frozenset[int]().union(*(each.get(name, ()) for each in last.values()))
+            assert ledger.held(name) == expected

@@ -8,20 +8,21 @@ until its consumers have moved.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from random import random
 
 from agent.app.plan import demands, difference, headrooms, is_same_place
 from agent.config.model import Configuration
 from agent.core.clock import Clock
 from agent.core.errors import AgentError
-from agent.core.events import Emit, Reloaded
+from agent.core.events import Emit, RefreshAsked, Reloaded
 from agent.core.file_changes import FileChanges
 from agent.delivery.bundle import Bundle
 from agent.delivery.content import load_content
 from agent.ledger import Ledger
 from agent.stores import open_store
 from agent.stores.base import Store
+from agent.telemetry.refresh import Asked
 from agent.watcher import Watcher
 
 
@@ -176,6 +177,19 @@ class Composition:
             changed=sorted(kind + name for kind, each in sections for name in each.changed),
             removed=sorted(kind + name for kind, each in sections for name in each.removed),
         )
+
+    # --- wishes -------------------------------------------------------------------------------
+
+    def refresh(self, names: Collection[str] | None) -> Asked:
+        """Have these secrets read again now (None: all); none of them if one is unknown."""
+        secrets = sorted(self.watchers if names is None else set(names))
+        unknown = [name for name in secrets if name not in self.watchers]
+        if unknown:
+            return Asked([], unknown)
+        for name in secrets:
+            self.watchers[name].refresh()
+        self._emit(RefreshAsked(secrets=secrets))
+        return Asked(secrets, [])
 
     # --- what has been published --------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from agent.delivery.ownership import gid_of, uid_of
 from agent.ledger import Ledger
 from agent.telemetry.logs import Log
 from agent.telemetry.redaction import Redactor
+from agent.telemetry.refresh import Refresh, nobody_asked
 from agent.telemetry.status import Status
 from agent.telemetry.systemd import Systemd
 
@@ -36,6 +37,7 @@ class Listeners:
         self._ledger, self._clock = ledger, clock
         self._redact = Redactor(self._values)
         self.process_started = asyncio.Event()
+        self.on_refresh: Refresh = nobody_asked
         self.status = Status(
             ledger,
             clock,
@@ -108,6 +110,7 @@ class Listeners:
             uid=-1 if uid is None else uid,
             gid=-1 if gid is None else gid,
             is_alive=self._systemd.is_ticking,
+            refresh=self.on_refresh,
         )
 
     def _new_metrics(self) -> Metrics:

@@ -90,6 +90,7 @@ class Service:
                 changes=self._files,
                 environment=os.environ,
             )
+            self._listeners.on_refresh = self._composition.refresh
             with self._signals():
                 tasks: list[asyncio.Task[Any]] = []
                 try:

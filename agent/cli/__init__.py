@@ -21,6 +21,7 @@ COMMANDS = {
     "run": "the same, as the parent of the app",
     "once": "render everything once and end",
     "check": "report every problem of a configuration",
+    "refresh": "ask the running agent to read secrets again now",
     "local": "the local encrypted store",
     "schema": "print the JSON Schema of the configuration",
     "version": "print the version",

@@ -46,6 +46,14 @@ def host_port(text: Text) -> str:
     raise Unfit(f"{text.shown} is no address; permitted: HOST:PORT, with a port of 1 to 65535")
 
 
+def host_and_port(address: str) -> tuple[str, int]:
+    """HOST:PORT, [HOST]:PORT or, on loopback, :PORT."""
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise Unfit(f"{address} is not HOST:PORT")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
 def _is_http(text: Text) -> bool:
     """Whether it is a URL with a host; one with a password in it is refused, and not quoted."""
     try:

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from agent.config.kinds import (
+    BundleFile,
     FileName,
     Group,
     Mode,
@@ -76,10 +77,57 @@ class Command(Model, frozen=True):
     timeout: Annotated[Seconds, Meta(gt=0, description="Then its process group is killed.")] = 30.0
 
 
-class ValidateCommand(Command, frozen=True):
-    """Sees the candidate before it is published; `{directory}` is where the candidate is."""
+class CertificateCheck(Model, frozen=True):
+    """Certificates are current, each is signed by the next, and the key is the first one's."""
 
+    certificate: Annotated[
+        BundleFile, described("A PEM file: the certificate first, then those of its issuers.")
+    ]
+    key: Annotated[
+        BundleFile | None,
+        described("The file with its private key; the certificate's own file when absent."),
+    ] = None
+    chain: Annotated[
+        BundleFile | None,
+        described(
+            "The file with its issuers, in order, one at least; may be the certificate's own file."
+        ),
+    ] = None
+
+
+class JsonCheck(Model, frozen=True):
+    """The file is one JSON text."""
+
+    json: Annotated[BundleFile, described("The file.")]
+
+
+class YamlCheck(Model, frozen=True):
+    """The file is YAML: any number of documents, with any tags."""
+
+    yaml: Annotated[BundleFile, described("The file.")]
+
+
+class TomlCheck(Model, frozen=True):
+    """The file is a TOML document."""
+
+    toml: Annotated[BundleFile, described("The file.")]
+
+
+Check = CertificateCheck | JsonCheck | YamlCheck | TomlCheck
+
+
+class Validate(Model, frozen=True):
+    """Sees the candidate before it is published: the checks in their order, then the command."""
+
+    command: Annotated[
+        tuple[str, ...] | None,
+        Meta(
+            min_length=1,
+            description="Program and arguments; `{directory}` is where the candidate is.",
+        ),
+    ] = None
     timeout: Annotated[Seconds, Meta(gt=0, description="Then its process group is killed.")] = 10.0
+    checks: Annotated[tuple[Check, ...], described("What the agent checks by itself.")] = ()
 
 
 class NotifySignal(Model, frozen=True):
@@ -135,7 +183,19 @@ class ConfirmCommand(Model, frozen=True):
     every: Annotated[Seconds, Meta(ge=0.05, description="Pause between two runs.")] = 1.0
 
 
-Confirm = ConfirmHttp | ConfirmCommand
+class ConfirmFile(Model, frozen=True):
+    """A file is looked at until the app has touched it, after the announcement."""
+
+    file: Annotated[Path, described("A regular file that the app touches, writes or replaces.")]
+    content: Annotated[
+        Literal["any", "generation"],
+        described("any: that it changes confirms; generation: it must hold the generation."),
+    ] = "any"
+    timeout: Annotated[Seconds, Meta(gt=0, description="Then it has not confirmed.")] = 30.0
+    every: Annotated[Seconds, Meta(ge=0.05, description="Pause between two looks.")] = 0.25
+
+
+Confirm = ConfirmHttp | ConfirmCommand | ConfirmFile
 
 
 class Bundle(Model, frozen=True):
@@ -159,7 +219,7 @@ class Bundle(Model, frozen=True):
         Seconds, Meta(ge=0, le=60, description="Wait this long for further changes.")
     ] = 0.5
     validate: Annotated[
-        ValidateCommand | None, described("Must pass before a candidate is published.")
+        Validate | None, described("Must pass before a candidate is published.")
     ] = None
     notify: Annotated[tuple[Notify, ...], described("Who is told, in this order.")] = ()
     notify_first: Annotated[bool, described("Announce the first generation ever, too.")] = False

@@ -82,6 +82,7 @@ STORE_ADDRESS = Kind("store address", "URL", "https?://.+|unix:/.+")
 HOST_PORT = Kind("address", "HOST:PORT", ".+:[0-9]+")
 _NO_DOTS = r"(?!\.\.)(?!(?:.*/)?\.{1,2}(?:/|$))"
 FILE_NAME = Kind("file name", "relative path", _NO_DOTS + "[^/]+(?:/[^/]+)*")
+BUNDLE_FILE = Kind("bundle file", "name of a file of the bundle", FILE_NAME.pattern)
 VARIABLE = Kind("variable", "name of a variable", "[A-Za-z_][A-Za-z0-9_]*")
 
 Seconds = Annotated[float, DURATION]
@@ -101,5 +102,6 @@ Url = Annotated[str, URL]
 StoreAddress = Annotated[str, STORE_ADDRESS]
 HostPort = Annotated[str, HOST_PORT]
 FileName = Annotated[str, FILE_NAME]
+BundleFile = Annotated[str, BUNDLE_FILE]
 Variable = Annotated[str, VARIABLE]
 Port = Annotated[int, Meta(ge=1, le=65535)]

@@ -16,21 +16,27 @@ from msgspec import Meta
 
 from agent.config.bundle_model import (
     Bundle,
+    CertificateCheck,
+    Check,
     Command,
     Confirm,
     ConfirmCommand,
+    ConfirmFile,
     ConfirmHttp,
     FileEntry,
     FileOptions,
     FormatFile,
     InlineFile,
+    JsonCheck,
     Notify,
     NotifyCommand,
     NotifyHttp,
     NotifySignal,
     NotifySystemd,
     TemplateFile,
-    ValidateCommand,
+    TomlCheck,
+    Validate,
+    YamlCheck,
 )
 from agent.config.kinds import (
     CREDENTIAL,
@@ -88,10 +94,13 @@ __all__ = [
     "Budget",
     "Bundle",
     "Cert",
+    "CertificateCheck",
+    "Check",
     "Command",
     "Configuration",
     "Confirm",
     "ConfirmCommand",
+    "ConfirmFile",
     "ConfirmHttp",
     "Credential",
     "FileEntry",
@@ -100,6 +109,7 @@ __all__ = [
     "Group",
     "HostPort",
     "InlineFile",
+    "JsonCheck",
     "Jwt",
     "Kind",
     "Kubernetes",
@@ -130,11 +140,13 @@ __all__ = [
     "TemplateText",
     "Tls",
     "TokenFile",
+    "TomlCheck",
     "User",
     "UserPass",
-    "ValidateCommand",
+    "Validate",
     "Variable",
     "VaultStore",
+    "YamlCheck",
     "described",
 ]
 
@@ -222,7 +234,7 @@ class Process(Model, frozen=True):
 
 
 class Telemetry(Model, frozen=True):
-    """/metrics, /livez, /readyz, /startupz and /status over HTTP: an address or a socket."""
+    """/metrics, /livez, /readyz, /startupz, /status, /refresh over HTTP: an address or a socket."""
 
     exactly_one: ClassVar = (("address", "socket"),)
 

@@ -47,6 +47,7 @@ class References:
         return {
             kinds.STORE: self._store,
             kinds.SECRET: self._secret,
+            kinds.BUNDLE_FILE: self._bundle_file,
             kinds.TEMPLATE: self._template,
             kinds.TEMPLATE_FILE: self._template_file,
         }
@@ -73,6 +74,15 @@ class References:
         if name not in self.secrets:
             known = permitted(site.node.written, self.secrets)
             site.problem(f"unknown secret {site.node.shown}{known}")
+
+    def _bundle_file(self, name: str, site: Site) -> None:
+        bundles = self.tree.entries["bundles"]
+        assert isinstance(bundles, Mapping)  # noqa: S101  # the site is inside of it
+        bundle = bundles.entries[str(site.path[1])]
+        assert isinstance(bundle, Mapping)  # noqa: S101
+        files = _names(bundle, "files")
+        if name not in files:
+            site.problem(f"unknown file {site.node.shown}{permitted(site.node.written, files)}")
 
     def _template(self, source: str, site: Site) -> None:
         told = set(self._judge(site.node.written)) if site.node.is_from_environment else None

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from agent.config.addresses import store_address
-from agent.config.model import Bundle, Cert, FormatFile, SecretEntry, Tls, VaultStore
+from agent.config.model import Bundle, Cert, FormatFile, SecretEntry, Tls, Validate, VaultStore
 from agent.config.references import References
 from agent.config.report import Unfit, listed, quoted
 from agent.config.tree import Mapping as Tree
@@ -34,6 +34,7 @@ class Rules:
             SecretEntry: self._secret,
             FormatFile: self._format_file,
             Bundle: self._bundle,
+            Validate: self._validate,
         }
 
     def _vault_store(self, store: Reading) -> None:
@@ -79,6 +80,10 @@ class Rules:
         for key, only in _ONLY_FOR.items():
             if chosen is not None and key in file.given and chosen != only:
                 file.problem(f"has a meaning for format {only} only, not for {chosen}", key)
+
+    def _validate(self, validate: Reading) -> None:
+        if not {"command", "checks"} & set(validate.given):
+            validate.problem("needs command, checks or both")
 
     def _bundle(self, bundle: Reading) -> None:
         name = str(bundle.path[-1])

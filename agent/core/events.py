@@ -383,6 +383,16 @@ class Reloading(Event, frozen=True, kw_only=True):
         return f"reading the configuration again: {self.reason}"
 
 
+class RefreshAsked(Event, frozen=True, kw_only=True):
+    """Somebody asked for fresh reads, through the telemetry's door."""
+
+    secrets: list[str]
+
+    def __str__(self) -> str:
+        few = f": {', '.join(self.secrets)}" if len(self.secrets) <= 10 else ""
+        return f"asked to read {counted(len(self.secrets), 'secret')} again{few}"
+
+
 class Reloaded(Event, frozen=True, kw_only=True):
     added: list[str]
     changed: list[str]

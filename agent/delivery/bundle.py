@@ -205,12 +205,12 @@ class Bundle:
     ) -> None:
         candidate = await _whole(generations.write, files)
         try:
-            if self.spec.validate is not None:
-                announcement = self._announcement(candidate.number)
-                await validate(self.spec.validate, candidate.directory, announcement)
+            announcement, wall = self._announcement(candidate.number), self._clock.wall()
+            await validate(self.spec, files, candidate.directory, announcement, wall)
             is_first = await _whole(generations.current) is None
             if is_first and not self.spec.notify_first:
                 await _whole(generations.mark_announced, candidate.number)
+            await self._prepare_confirmation(candidate.number)
             await _whole(generations.publish, candidate)
         except (AgentError, asyncio.CancelledError):
             await _whole(generations.discard, candidate)
@@ -230,6 +230,7 @@ class Bundle:
         is_known = number == generations.announced() and not self._announcer.has_absent
         if number is None or is_known:
             return
+        await self._prepare_confirmation(number)
         is_anybody_there = await self._announcer.tell(self._announcement(number))
         if is_anybody_there and self._confirmation is not None:
             started_at = self._clock.now()
@@ -247,6 +248,7 @@ class Bundle:
         previous = await _whole(generations.previous)
         if previous is None:
             return
+        await self._prepare_confirmation(previous)
         await _whole(generations.restore, previous)
         self._use(previous, self._proven)
         self._emit(
@@ -257,6 +259,10 @@ class Bundle:
         await self._announcer.tell(self._announcement(previous))
         if self._confirmation is not None:
             await self._confirmation.confirm(self._announcement(previous))
+
+    async def _prepare_confirmation(self, number: int) -> None:
+        if self._confirmation is not None:
+            await self._confirmation.prepare(self._announcement(number))
 
     def _announcement(self, number: int) -> Announcement:
         return Announcement(self.name, self.spec.directory, number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from agent.config.model import Confirm, ConfirmCommand, ConfirmHttp
+from agent.config.model import Confirm, ConfirmCommand, ConfirmFile, ConfirmHttp
 from agent.core.clock import Clock
 from agent.core.errors import ConfirmError, DeliveryError
 from agent.core.events import duration
@@ -21,6 +21,12 @@ class Confirmation(Protocol):
     def target(self) -> str:
         """Who is asked, for logs. Holds no secret."""
 
+    async def prepare(self, announcement: Announcement) -> None:
+        """Before the app can know of a generation: see what will be different once it confirms.
+
+        Said again for the same generation, it changes nothing.
+        """
+
     async def confirm(self, announcement: Announcement) -> None:
         """Return once confirmed; ConfirmError, with the last answer, when the time is up."""
 
@@ -31,14 +37,29 @@ class Question(Protocol):
     @property
     def target(self) -> str: ...
 
+    async def prepare(self, announcement: Announcement) -> None:
+        """As of Confirmation."""
+
     async def ask(self, announcement: Announcement, timeout: float) -> str | None:
         """None is yes; else why not, in words, within `timeout` seconds."""
 
 
 def confirmation(spec: Confirm, clock: Clock) -> Confirmation:
     """The confirmation of a `confirm` entry; ConfigurationError if the entry can't work."""
-    question = HttpQuestion(spec) if isinstance(spec, ConfirmHttp) else CommandQuestion(spec)
-    return Polled(question, timeout=spec.timeout, every=spec.every, clock=clock)
+    return Polled(_question(spec, clock), timeout=spec.timeout, every=spec.every, clock=clock)
+
+
+def _question(spec: Confirm, clock: Clock) -> Question:
+    match spec:
+        case ConfirmHttp():
+            return HttpQuestion(spec)
+        case ConfirmCommand():
+            return CommandQuestion(spec)
+        case ConfirmFile():
+            from agent.delivery.confirm_file import GenerationFile, TouchedFile
+
+            by_content = spec.content == "generation"
+            return GenerationFile(spec.file) if by_content else TouchedFile(spec.file, clock)
 
 
 class Polled:
@@ -48,6 +69,9 @@ class Polled:
         self._question, self._timeout, self._every = question, timeout, every
         self._clock = clock
         self.target = question.target
+
+    async def prepare(self, announcement: Announcement) -> None:
+        await self._question.prepare(announcement)
 
     async def confirm(self, announcement: Announcement) -> None:
         """Ask at once, then after each pause."""
@@ -63,7 +87,14 @@ class Polled:
         raise ConfirmError(self.target, reason)
 
 
-class HttpQuestion:
+class _Stateless:
+    """A question that needs nothing seen before."""
+
+    async def prepare(self, announcement: Announcement) -> None:
+        return
+
+
+class HttpQuestion(_Stateless):
     """Is this the status?"""
 
     def __init__(self, spec: ConfirmHttp) -> None:
@@ -81,7 +112,7 @@ class HttpQuestion:
         return None if status == self._wanted else f"status {status}, wanted {self._wanted}"
 
 
-class CommandQuestion:
+class CommandQuestion(_Stateless):
     """Does this command end with 0?"""
 
     def __init__(self, spec: ConfirmCommand) -> None:

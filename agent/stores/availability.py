@@ -28,10 +28,11 @@ class Availability:
     """Open: requests are worth sending. Closed: wait for `opened()`."""
 
     def __init__(
-        self, store: str, clock: Clock, emit: Emit, on_open: Callable[[], None] = lambda: None
+        self, store: str, clock: Clock, emit: Emit, on_change: Callable[[], None] = lambda: None
     ) -> None:
+        """`on_change` is called when the store opens or closes, or is closed for another reason."""
         self._store = store
-        self._on_open = on_open
+        self._on_change = on_change
         self._clock = clock
         self._emit = emit
         self._backoff = Backoff(first=1.0, ceiling=SHORT_OUTAGE_CEILING)
@@ -42,7 +43,7 @@ class Availability:
         self._failing_since: float | None = None
         self._opened_at = clock.now()
         self._quiet_until = 0.0
-        self.reason: str | None = None
+        self.error: Outage | None = None
 
     @property
     def is_open(self) -> bool:
@@ -58,7 +59,7 @@ class Availability:
         self._let_through()
         if self._failing_since is not None:
             down_seconds = self._opened_at - self._failing_since
-            self._failing_since, self.reason = None, None
+            self._failing_since, self.error = None, None
             self._backoff.reset()
             self._emit(StoreBack(store=self._store, down_seconds=down_seconds))
 
@@ -70,12 +71,12 @@ class Availability:
         is_limited = isinstance(error, RateLimited)
         if not is_limited and (not error.is_store_wide or self._succeeded_at > sent_at):
             return False
-        self._note(error)
         if self._failing_since is None:
             self._failing_since = self._clock.now()
             self._emit(StoreDown(store=self._store, reason=error.reason))
         self._open.clear()
         self._closed.set()
+        self._note(error)
         return True
 
     async def run(self, probe: Callable[[], Awaitable[object]]) -> None:
@@ -109,11 +110,14 @@ class Availability:
             self._let_through()
 
     def _note(self, error: Outage) -> None:
-        self.reason = error.reason
+        is_news = self.error is None or self.error.reason != error.reason
+        self.error = error
         if isinstance(error, RateLimited):
             jitter = self._backoff.draw() * self._backoff.first
             quiet_until = self._clock.now() + error.retry_after + jitter
             self._quiet_until = max(self._quiet_until, quiet_until)
+        if is_news:
+            self._on_change()
 
     def _pause(self) -> float:
         lasted = 0.0 if self._failing_since is None else self._clock.now() - self._failing_since
@@ -127,4 +131,4 @@ class Availability:
             self._opened_at = self._clock.now()
             self._closed.clear()
             self._open.set()
-            self._on_open()
+            self._on_change()

@@ -35,7 +35,7 @@ class Subscriber(Protocol):
     """Whoever reckons with a store; both are called from the loop and must not wait."""
 
     def look_again(self) -> None:
-        """`is_ready` has come true, or `parent()` would answer otherwise than before."""
+        """`is_ready`, `trouble` or `parent()` would answer otherwise than before."""
 
     def refresh(self) -> None:
         """Values may have changed at their origin: read them now."""

@@ -1,13 +1,15 @@
-"""/metrics, /livez, /readyz, /startupz and /status over HTTP, on TCP or a UNIX socket.
+"""/metrics, /livez, /readyz, /startupz, /status and /refresh over HTTP, on TCP or a UNIX socket.
 
 Anybody who can connect may ask: answers have names, versions and times, never a value. Requests
-are GET or HEAD without a body, small, and a connection more than MOST_CONNECTIONS costs the oldest
-its life, so that nobody can keep probes out or use up the agent's descriptors.
+are GET or HEAD without a body (/refresh: see there), small, and a connection more than
+MOST_CONNECTIONS costs the oldest its life, so that nobody can keep probes out or use up the agent's
+descriptors.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,8 +18,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 import agent.core.lean_aiohttp  # noqa: F401  # before any part of aiohttp
+from agent.config.addresses import host_and_port
 from agent.config.model import Telemetry
+from agent.config.report import Unfit
 from agent.core.errors import AgentError, ConfigurationError
+from agent.telemetry.refresh import Refresh, RefreshDoor, nobody_asked
 from agent.telemetry.status import Status
 from agent.unix_socket import bind_unix
 
@@ -42,7 +47,8 @@ class TelemetryServer:
     """`run` serves until it is cancelled. `listening` is set, and `address` known, once it does.
 
     `address` is `HOST:PORT` as bound (port 0 gives a free one) or the socket's path. `uid` and
-    `gid` are the socket's, -1 for the agent's own. `is_alive` is asked for /livez.
+    `gid` are the socket's, -1 for the agent's own. `is_alive` is asked for /livez; `refresh` is
+    asked for /refresh, unless others than this host's own processes can connect.
     """
 
     def __init__(
@@ -54,6 +60,7 @@ class TelemetryServer:
         uid: int = -1,
         gid: int = -1,
         is_alive: Callable[[], bool] = lambda: True,
+        refresh: Refresh = nobody_asked,
     ) -> None:
         self.address = ""
         self.listening = asyncio.Event()
@@ -61,6 +68,7 @@ class TelemetryServer:
         self._status, self._metrics = status, metrics
         self._uid, self._gid = uid, gid
         self._is_alive = is_alive
+        self._refresh = RefreshDoor(refresh)
         self._answers: dict[str, Answer] = {
             "/metrics": self._metrics_text,
             "/livez": self._livez,
@@ -95,6 +103,8 @@ class TelemetryServer:
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         from aiohttp import web
 
+        if request.path == "/refresh":
+            return await self._refresh.answer(request)
         answer = self._answers.get(request.path)
         if answer is None:
             return web.Response(status=404, text="not found\n")
@@ -152,13 +162,18 @@ class TelemetryServer:
 
     @asynccontextmanager
     async def _on_tcp(self, newcomer: Newcomer) -> AsyncIterator[asyncio.Server]:
-        host, port = _host_and_port(self._spec.address or DEFAULT_ADDRESS)
+        try:
+            host, port = host_and_port(self._spec.address or DEFAULT_ADDRESS)
+        except Unfit as unfit:
+            raise ConfigurationError([f"telemetry.address: {unfit}"]) from None
         try:
             server = await asyncio.get_running_loop().create_server(newcomer, host, port)
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise AgentError(f"can't listen on {host} port {port}: {reason}") from None
-        self.address = _written(*server.sockets[0].getsockname()[:2])
+        bound = [each.getsockname()[:2] for each in server.sockets]
+        self.address = _written(*bound[0])
+        self._refresh.is_open = all(_is_loopback(host) for host, _ in bound)
         yield server
 
 
@@ -170,12 +185,8 @@ def _newcomer(server: web.Server) -> asyncio.Protocol:
     return server()
 
 
-def _host_and_port(address: str) -> tuple[str, int]:
-    """HOST:PORT, [HOST]:PORT or, on loopback, :PORT."""
-    host, _, port = address.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:
-        raise ConfigurationError([f"telemetry.address: {address} is not HOST:PORT"])
-    return host.strip("[]") or "127.0.0.1", int(port)
+def _is_loopback(host: str) -> bool:
+    return ipaddress.ip_address(host.partition("%")[0]).is_loopback
 
 
 def _written(host: str, port: int) -> str:

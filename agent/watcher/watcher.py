@@ -79,7 +79,7 @@ class Watcher:
         self.look_again()
 
     def refresh(self) -> None:
-        """Read again now."""
+        """Read again now, or as soon as the store may be asked again."""
         self._is_wanted, self._retry_at = True, 0.0
         self.look_again()
 
@@ -209,13 +209,14 @@ class Watcher:
 
     async def _read(self) -> None:
         asked_at = self._asked_at = self._clock.now()
+        was_wanted, self._is_wanted = self._is_wanted, False  # a wish from now on is a new one
         try:
             reading = await self._asked(self.store.read(self._request))
         except StoreError as error:
+            self._is_wanted |= was_wanted
             self._failed(error)
             return
         self._succeeded()
-        self._is_wanted = False
         fresh = self._outlook.arrived(reading, asked_at)
         is_changed = self._ledger.record(self.name, reading, self._outlook.expires_at(fresh))
         fresh.revision = self._ledger.entry(self.name).revision

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +33,7 @@ from tests.rig.faults import Answer, Cut, Fault, Hang, Reset
 from tests.rig.openbao import MakeServer
 from tests.rig.proxy import Proxy
 from tests.rig.raw_server import talking
-from tests.rig.stores import Changes, Recorder, root, vault
+from tests.rig.stores import Changes, Recorder, ready, root, vault
 from tests.rig.tls import Authority
 
 ROOT = root(ROOT_TOKEN)
@@ -81,8 +83,6 @@ async def test_tls_with_an_authority_of_ones_own_and_nothing_else(
     wrong_name = Tls(ca_file=server.ca_file, server_name="evil.example")
     down = await login_failure(server.address, tls=wrong_name)
     assert "evil.example" in down.reason
-    down = await login_failure(server.address.replace("https", "http"), tls=Tls())
-    assert server.bao.token not in str(down)
 
 
 async def test_files_of_tls_that_are_replaced_are_used(
@@ -114,8 +114,8 @@ async def test_files_of_tls_that_are_replaced_are_used(
         await asyncio.to_thread(install, "second")
         changes.changed(cert_file)
         await events.until(lambda: len(events.all(LoggedIn)) == 2)
-        name = server.bao.lookup(store.auth.token().secret)
-        assert name is not None and name["display_name"].endswith("second")
+        token = server.bao.lookup(store.auth.token().secret)
+        assert token is not None and token["meta"]["common_name"] == "second"
         assert store.auth.token() is not before
     assert not any("half of" in str(event) for event in events)
 
@@ -126,7 +126,7 @@ async def test_files_of_tls_that_can_not_be_used_are_said_before_anything_is_sen
     authority: Authority, tmp_path: Path, broken: str, how: str
 ) -> None:
     pair = authority.issue("app", is_client=True)
-    files = {
+    files: dict[str, Any] = {
         "ca_file": authority.ca_file,
         "cert_file": pair.cert_file,
         "key_file": pair.key_file,
@@ -249,8 +249,6 @@ async def test_every_fault_has_its_error_and_no_body_in_it(
         said = f"{error} {error!r} {error.__cause__} {error.__context__}"
         assert SECRET not in said and ROOT_TOKEN not in error.reason
         assert kv.mount in str(error) and "vault" in str(error)
-        proxy.heal()
-        await reading_again(store, kv)
 
 
 async def test_a_server_that_refuses_connections(bao: Bao, proxy: Proxy) -> None:
@@ -258,13 +256,13 @@ async def test_a_server_that_refuses_connections(bao: Bao, proxy: Proxy) -> None
     async with vault(proxy.address, ROOT, events=events) as store:
         await store.read(ReadRequest(kv.cli("app")))
         await proxy.refuse()
-        with pytest.raises(Outage, match="can't connect|closed"):
+        with pytest.raises(Outage, match=r"can't connect|closed"):
             await store.read(ReadRequest(kv.cli("app")))
         assert store.trouble is not None and not store.is_ready
         with pytest.raises(Outage):
             await store.read(ReadRequest(kv.cli("app")))
         await proxy.start()
-        await events.until(lambda: store.is_ready)
+        await ready(store, events)
         await store.read(ReadRequest(kv.cli("app")))
         assert len(events.all(StoreDown)) == len(events.all(StoreBack)) == 1
 
@@ -289,7 +287,7 @@ async def test_retry_after_is_honoured_by_all_secrets(bao: Bao, proxy: Proxy) ->
         for _ in range(20):
             with pytest.raises(Outage):
                 await store.read(ReadRequest(kv.cli("app")))
-        await events.until(lambda: store.is_ready)
+        await ready(store, events)
         limited, health = proxy.seen
         assert health.path.startswith("sys/health") and health.at - limited.at >= 1
 
@@ -321,8 +319,6 @@ async def test_the_token_never_follows_a_redirect_to_plain_http(
 ) -> None:
     """A TLS front that points to http: the request stays where it is."""
     pair = authority.issue("front")
-    import ssl
-
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair.cert_file, pair.key_file)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from urllib.parse import quote
 
 import pytest
 from cryptography import x509
@@ -127,8 +128,6 @@ async def test_deleted_and_made_again_is_another_value_of_the_same_version(bao: 
     "name", ["with space", "schlüssel/日本", "what?now", "a#b", "100%", "a+b&c=d", "semi;colon"]
 )
 async def test_any_name_that_the_server_takes(bao: Bao, version: int, name: str) -> None:
-    from urllib.parse import quote
-
     kv = bao.kv(version)
     kv.put(quote(name), password=name)
     assert (await read(bao.address, kv.cli(name))).value["password"] == name
@@ -230,7 +229,7 @@ async def test_certificate_key_and_chain_are_of_one_issue(bao: Bao, generate_lea
     reading = await read(bao.address, f"{mount}/issue/web", data=data)
     certificate = x509.load_pem_x509_certificate(str(reading.value["certificate"]).encode())
     key = load_pem_private_key(str(reading.value["private_key"]).encode(), None)
-    assert certificate.public_key() == key.public_key()  # type: ignore[union-attr]
+    assert certificate.public_key() == key.public_key()
     chain = reading.value["ca_chain"]
     assert isinstance(chain, list)
     issuer = x509.load_pem_x509_certificate(chain[0].encode())

@@ -101,9 +101,25 @@ async def vault(
         assert not has_died, f"the store came to an end: {running}"
 
 
+class Bell(asyncio.Event):
+    """A subscriber that waits."""
+
+    def look_again(self) -> None:
+        self.set()
+
+    def refresh(self) -> None:
+        self.set()
+
+
 async def ready(store: Vault, events: Recorder) -> None:
     """Return once the store is ready; AssertionError tells what happened instead."""
+    bell = Bell()
+    unsubscribe = store.subscribe(bell)
     try:
-        await events.until(lambda: store.is_ready)
+        async with asyncio.timeout(WITHIN):
+            while not store.is_ready:
+                bell.clear()
+                await bell.wait()
+        unsubscribe()
     except TimeoutError:
         raise AssertionError("not ready: " + "; ".join(map(str, events[-5:]))) from None

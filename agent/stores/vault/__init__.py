@@ -6,5 +6,6 @@ auth/      one file an auth method
 preflight  which mount a path belongs to
 answers    from the server's JSON to a Reading
 client     the hvac calls that are sound over an asynchronous adapter
+tls        the client's side of TLS
 transport  the adapter: connections, TLS, limits; the only module that sees an aiohttp error
 """

@@ -67,6 +67,7 @@ class AutoAuth:
         self._wake = asyncio.Event()
         self._wants_login = True
         self._login_at = 0.0
+        self._logging_in = asyncio.Lock()
         self._can_look_up = True
         self.current: Token | None = None
         self.refusal: StoreError | None = None
@@ -167,15 +168,18 @@ class AutoAuth:
 
     async def _log_in(self) -> None:
         await self._opened()
-        asked_at = self._clock.now()
-        try:
-            grant = await self._paced(
-                Priority.LOGIN, "log in", lambda: self._method.login(self._client)
-            )
-        except StoreError as error:
-            self._login_failed(error)
-        else:
-            await self._use(grant, asked_at)
+        async with self._logging_in:
+            if not self._wants_login:
+                return
+            asked_at = self._clock.now()
+            try:
+                grant = await self._paced(
+                    Priority.LOGIN, "log in", lambda: self._method.login(self._client)
+                )
+            except StoreError as error:
+                self._login_failed(error)
+            else:
+                await self._use(grant, asked_at)
 
     def _login_failed(self, error: StoreError) -> None:
         """An outage of the whole store sets the pace by itself; else there is a backoff."""
@@ -183,6 +187,7 @@ class AutoAuth:
             return
         if not isinstance(error, Outage):
             self.refusal = error
+            self._changed()
         pause = self._backoff.delay()
         self._login_at = self._clock.now() + pause
         self._emit(
@@ -333,9 +338,10 @@ class AutoAuth:
 
     async def give_up_all(self) -> None:
         """The end: every token of ours is revoked, the current one last."""
-        tokens, current = list(self._tokens), self.current
-        self._tokens.clear()
-        self.current, self._wants_login = None, False
+        async with self._logging_in:  # a token that is on its way is not forgotten
+            tokens, current = list(self._tokens), self.current
+            self._tokens.clear()
+            self.current, self._wants_login = None, False
         if self._given_up:
             await asyncio.wait(list(self._given_up.values()))
         for token in sorted(tokens, key=lambda each: each is current):

@@ -18,6 +18,7 @@ from agent.core.errors import (
     Missing,
     NotLoggedIn,
     Outage,
+    Sealed,
     StoreError,
 )
 from agent.core.events import Advice, Emit, RequestDone
@@ -257,8 +258,9 @@ class Vault:
                 )
 
     def _closed(self, operation: str) -> Outage:
-        reason = self._availability.reason or "it can't be had"
-        return Outage(operation, self.name, "", reason)
+        error = self._availability.error
+        kind = Sealed if isinstance(error, Sealed) else Outage
+        return kind(operation, self.name, "", error.reason if error else "it can't be had")
 
     async def _probe(self) -> None:
         await self._anonymous.health()

@@ -29,6 +29,7 @@ from agent.core.errors import (
 )
 from agent.core.lean_aiohttp import aiohttp
 from agent.stores.vault.lean_hvac import Adapter
+from agent.stores.vault.tls import ssl_context
 
 MAX_BODY = 32 * 1024 * 1024
 REDIRECTS = 3
@@ -98,6 +99,7 @@ class Connection:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "leasehold", "X-Vault-Request": "true"},
+            middlewares=[_once],
         )
 
     @classmethod
@@ -277,22 +279,35 @@ def number(value: object) -> float:
     return float(value) if is_number else 0.0  # type: ignore[arg-type]
 
 
-def ssl_context(store: str, tls: Tls) -> ssl.SSLContext:
-    """The client's side of TLS; ConfigurationError if a file can't be used."""
-    place = f"stores.{store}.tls"
+class _NoAnswer(aiohttp.ClientError):
+    """`from` the error that aiohttp would take for a reason to send the request again."""
+
+
+async def _once(
+    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Nothing is sent twice: a read that was cut off may have minted a credential."""
     try:
-        context = ssl.create_default_context(cafile=str(tls.ca_file) if tls.ca_file else None)
-    except OSError as error:
-        raise ConfigurationError([f"{place}.ca_file: {_file_reason(error)}"]) from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if tls.cert_file:
-        try:
-            context.load_cert_chain(tls.cert_file, tls.key_file)
-        except OSError as error:
-            raise ConfigurationError(
-                [f"{place}.cert_file: certificate and key can't be used: {_file_reason(error)}"]
-            ) from None
-    return context
+        return await send(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _NoAnswer from error
+
+
+def reason_of(error: BaseException) -> str:
+    """A foreign network error in a few words."""
+    if isinstance(error, _NoAnswer) and error.__cause__ is not None:
+        return reason_of(error.__cause__)
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        cause = error.certificate_error
+        why = getattr(cause, "verify_message", "") or type(cause).__name__
+        return f"its certificate is not trusted: {why}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"can't connect: {_words(error.os_error)}"
+    if isinstance(error, aiohttp.ServerDisconnectedError | OSError):
+        return "the connection was closed before the answer"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "the answer was cut short"
+    return f"the connection failed ({type(error).__name__})"
 
 
 def _words(error: OSError) -> str:
@@ -300,27 +315,6 @@ def _words(error: OSError) -> str:
     text = error.strerror or type(error).__name__
     is_asyncios = error.errno is not None and text.startswith("Connect call failed")
     return os.strerror(error.errno or 0) if is_asyncios else text
-
-
-def reason_of(error: BaseException) -> str:
-    """A foreign network error in a few words."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        cause = error.certificate_error
-        why = getattr(cause, "verify_message", "") or type(cause).__name__
-        return f"its certificate is not trusted: {why}"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return f"can't connect: {_words(error.os_error)}"
-    if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError):
-        return "the connection was closed before the answer"
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return "the answer was cut short"
-    return f"the connection failed ({type(error).__name__})"
-
-
-def _file_reason(error: OSError) -> str:
-    if isinstance(error, ssl.SSLError):
-        return "not PEM, or certificate and key do not match"
-    return f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
 
 
 async def _whole(response: aiohttp.ClientResponse) -> bytes | None:

@@ -32,6 +32,9 @@ class Answers:
         self._started_at = clock.now()
         self.asked: list[tuple[float, float]] = []
 
+    async def prepare(self, announcement: Announcement) -> None:
+        """Nothing to see."""
+
     async def ask(self, announcement: Announcement, timeout: float) -> str | None:
         """The answer, which takes a while, but never more than the time given."""
         self.asked.append((round(self._clock.now() - self._started_at, 6), round(timeout, 6)))

@@ -23,11 +23,11 @@ class Watch:
     def __init__(self, clock: JumpClock) -> None:
         self.clock = clock
         self.events: list[Event] = []
-        self.opened = 0
+        self.changes = 0
         self.probes: list[float] = []
         self.error: StoreError | None = DOWN
         self.takes = 0.0
-        self.availability = Availability("vault", clock, self.events.append, self._opened)
+        self.availability = Availability("vault", clock, self.events.append, self._changed)
 
     def fails(self, error: Outage = DOWN) -> bool:
         """A request sent now fails."""
@@ -42,8 +42,8 @@ class Watch:
         if self.error is not None:
             raise self.error
 
-    def _opened(self) -> None:
-        self.opened += 1
+    def _changed(self) -> None:
+        self.changes += 1
 
 
 @asynccontextmanager
@@ -73,7 +73,7 @@ async def test_one_looks_for_all_and_says_it_once(clock: JumpClock) -> None:
         assert 2 <= len(watch.probes) <= 40
         watch.error = None
         await clock.advance(3)
-        assert watch.availability.is_open and watch.opened == 1
+        assert watch.availability.is_open and watch.changes == 2, "down, and up again"
 
 
 @pytest.mark.parametrize("takes", [0.0, 2.0])

@@ -13,13 +13,14 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from agent.config.addresses import host_and_port
 from agent.config.model import Telemetry
 from agent.core.errors import AgentError, ConfigurationError
 from agent.core.events import BundlePublished, LoggedIn
 from agent.core.secret import Reading, Secret
 from agent.ledger import Ledger
 from agent.telemetry.metrics import Metrics
-from agent.telemetry.server import MOST_CONNECTIONS, TelemetryServer, _host_and_port
+from agent.telemetry.server import MOST_CONNECTIONS, TelemetryServer
 from agent.telemetry.status import Status
 from tests.rig.clock import JumpClock
 
@@ -165,7 +166,7 @@ async def test_a_large_request_is_refused(server: TelemetryServer, part: str) ->
     path = "x" * 5000 if part == "line" else "livez"
     headers = "A: " + "x" * 5000 + "\r\n" if part == "header" else ""
     headers += "".join(f"A{number}: x\r\n" for number in range(200)) if part == "headers" else ""
-    reader, writer = await asyncio.open_connection(*_host_and_port(server.address))
+    reader, writer = await asyncio.open_connection(*host_and_port(server.address))
     writer.write(f"GET /{path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode())
     async with asyncio.timeout(10):
         assert (await reader.readline()).startswith(b"HTTP/1.0 400")
@@ -174,7 +175,7 @@ async def test_a_large_request_is_refused(server: TelemetryServer, part: str) ->
 
 
 async def test_whoever_holds_connections_open_keeps_no_probe_out(server: TelemetryServer) -> None:
-    address = _host_and_port(server.address)
+    address = host_and_port(server.address)
     held = [await asyncio.open_connection(*address) for _ in range(MOST_CONNECTIONS * 2)]
     async with aiohttp.request("GET", f"http://{server.address}/livez") as answer:
         assert answer.status == 200
@@ -238,12 +239,13 @@ async def test_a_socket_of_a_living_agent_is_not_taken(
     ],
 )
 def test_addresses(address: str, expected: tuple[str, int]) -> None:
-    assert _host_and_port(address) == expected
+    assert host_and_port(address) == expected
 
 
 @pytest.mark.parametrize(
     "address", ["9847x", "localhost", "localhost:", "localhost:http", ":65536"]
 )
-def test_addresses_that_are_none(address: str) -> None:
+async def test_addresses_that_are_none(address: str, status: Status, clock: JumpClock) -> None:
+    server = TelemetryServer(Telemetry(address=address), status, Metrics(status, clock))
     with pytest.raises(ConfigurationError, match=r"telemetry\.address"):
-        _host_and_port(address)
+        await server.run()

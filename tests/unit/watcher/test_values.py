@@ -261,3 +261,44 @@ async def test_suspended_past_the_end_of_a_certificate(clock: JumpClock, watch: 
         store.fixed = certificate(clock, "2", lasts=86_400 * 3)
         await clock.suspend(86_400)
         assert watched.number == "2"
+
+
+async def test_a_wish_during_a_read_is_a_read_of_its_own(clock: JumpClock, watch: Watch) -> None:
+    """The answer on its way may be from before the value was changed."""
+    store = ScriptedStore(clock)
+
+    async def slowly(asked: Asked) -> None:
+        await clock.sleep(0.5)
+
+    store.before = slowly
+    async with watch(store) as watched:
+        await clock.advance(0.1)
+        assert len(store.times("read")) == 1
+        watched.watcher.refresh()
+        await clock.advance(60)
+        assert [at - store.times("read")[0] for at in store.times("read")] == [0, 1]
+        assert watched.number == 2
+
+
+async def test_wishes_are_granted_once_a_second(clock: JumpClock, watch: Watch) -> None:
+    store = ScriptedStore(clock)
+    async with watch(store) as watched:
+        for _ in range(100):
+            watched.watcher.refresh()
+            await clock.advance(0.05)
+        await clock.advance(60)
+    assert len(store.times("read")) == 6
+
+
+async def test_a_wish_that_could_not_be_granted_is_not_forgotten(
+    clock: JumpClock, watch: Watch
+) -> None:
+    store = ScriptedStore(clock, ttl=3600)
+    async with watch(store) as watched:
+        await clock.advance(10)
+        store.before = lambda asked: Denied("read", "store", "path/app", "denied (403)")
+        watched.watcher.refresh()
+        await clock.advance(0.1)
+        store.before = lambda asked: None
+        await clock.advance(600)
+        assert watched.number == 2

@@ -1,0 +1,72 @@
+"""A question to the agent that runs with a configuration, through its telemetry's door."""
+
+from __future__ import annotations
+
+import json
+import socket
+from http.client import HTTPConnection, HTTPException
+from typing import Any, NamedTuple
+
+from agent.config.addresses import host_and_port
+from agent.config.model import Telemetry
+from agent.core.errors import AgentError, ConfigurationError
+
+ANSWER_SECONDS = 10.0
+MOST_ANSWER = 64 * 1024 * 1024
+NO_TELEMETRY = "telemetry: is needed to ask the running agent: an address or a socket"
+
+
+class Answer(NamedTuple):
+    """`content` is the JSON object that was answered, a problem's too; {} where it was none."""
+
+    status: int
+    content: dict[str, Any]
+
+
+def ask(spec: Telemetry | None, method: str, path: str, wish: object = None) -> Answer:
+    """Ask the running agent (blocking); AgentError says that none is there, or it does not answer.
+
+    A `wish` is sent as JSON. ConfigurationError if the configuration gives the agent no door.
+    """
+    if spec is None:
+        raise ConfigurationError([NO_TELEMETRY])
+    where = str(spec.socket or spec.address)
+    body = None if wish is None else json.dumps(wish)
+    headers = {} if wish is None else {"Content-Type": "application/json"}
+    connection = HTTPConnection("localhost")
+    try:
+        connection.sock = _connected(spec)
+        connection.request(method, path, body, headers)
+        response = connection.getresponse()
+        return Answer(response.status, _object(response.read(MOST_ANSWER)))
+    except (ConnectionRefusedError, FileNotFoundError):
+        raise AgentError(f"nobody listens at {where}; is the agent running?") from None
+    except TimeoutError:
+        raise AgentError(f"the agent at {where} does not answer") from None
+    except OSError as error:
+        raise AgentError(f"can't ask the agent at {where}: {error.strerror or error}") from None
+    except HTTPException:
+        raise AgentError(f"what listens at {where} is no leasehold agent") from None
+    finally:
+        connection.close()
+
+
+def _connected(spec: Telemetry) -> socket.socket:
+    if spec.socket is None:
+        return socket.create_connection(host_and_port(spec.address or ""), ANSWER_SECONDS)
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        door.settimeout(ANSWER_SECONDS)
+        door.connect(str(spec.socket))
+    except OSError:
+        door.close()
+        raise
+    return door
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(body)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -65,8 +65,9 @@ class Watcher:
         self._current: Holding | None = None
         self._wake = asyncio.Event()
         self._backoff = Backoff(ceiling=LONGEST_PAUSE)
+        self._wish_backoff = Backoff(ceiling=LONGEST_PAUSE_AFTER_REFUSAL)
         self._asked_at: float | None = None
-        self._retry_at = 0.0
+        self._retry_at = self._wish_at = 0.0
         self._is_wanted = True
         self.update(spec, headroom)
 
@@ -80,7 +81,7 @@ class Watcher:
 
     def refresh(self) -> None:
         """Read again now, or as soon as the store may be asked again."""
-        self._is_wanted, self._retry_at = True, 0.0
+        self._is_wanted, self._retry_at, self._wish_at = True, 0.0, 0.0
         self.look_again()
 
     def look_again(self) -> None:
@@ -148,11 +149,14 @@ class Watcher:
             await self._read()
 
     def _next(self) -> Due:
-        if self._current is None or self._is_wanted:
-            planned = not_before(Due(self._clock.now(), Act.READ), self._asked_at)
-        else:
-            planned = self._outlook.due(self._current, self._asked_at)
-        return replace(planned, at=max(planned.at, self._retry_at))
+        """What the value itself wants, or a read that was wished for: whichever is sooner."""
+        wish_at = max(self._clock.now(), self._wish_at)
+        wish = not_before(Due(wish_at, Act.READ), self._asked_at)
+        if self._current is None:
+            return replace(wish, at=max(wish.at, self._retry_at))
+        own = self._outlook.due(self._current, self._asked_at)
+        own = replace(own, at=max(own.at, self._retry_at))
+        return wish if self._is_wanted and wish.at < own.at else own
 
     async def _wait(self, until: float | None) -> None:
         """Until that instant, until the value's end, or until something is new."""
@@ -208,15 +212,17 @@ class Watcher:
     # --- acts ---------------------------------------------------------------------------------
 
     async def _read(self) -> None:
+        is_due = self._is_due()
         asked_at = self._asked_at = self._clock.now()
         was_wanted, self._is_wanted = self._is_wanted, False  # a wish from now on is a new one
         try:
             reading = await self._asked(self.store.read(self._request))
         except StoreError as error:
             self._is_wanted |= was_wanted
-            self._failed(error)
+            self._read_failed(error, is_due)
             return
         self._succeeded()
+        self._wish_backoff.reset()
         fresh = self._outlook.arrived(reading, asked_at)
         is_changed = self._ledger.record(self.name, reading, self._outlook.expires_at(fresh))
         fresh.revision = self._ledger.entry(self.name).revision
@@ -238,7 +244,7 @@ class Watcher:
         except (Denied, Invalid, Missing) as error:
             self._renewal_refused(holding, error)
         except StoreError as error:
-            self._failed(error)
+            self._retry_at = self._failed(error, self._backoff)
         else:
             self._succeeded()
             holding.reading, holding.proven_at = replace(holding.reading, lease=renewed), asked_at
@@ -253,16 +259,30 @@ class Watcher:
         self._asked_at = None
         self._emit(LeaseLost(secret=self.name, reason=error.reason))
 
-    def _failed(self, error: StoreError) -> None:
+    def _is_due(self) -> bool:
+        """The value itself wants to be replaced, or there is none."""
+        if self._current is None:
+            return True
+        return self._outlook.due(self._current, self._asked_at).at <= self._clock.now()
+
+    def _read_failed(self, error: StoreError, is_due: bool) -> None:
+        """A read that was only wished for holds up no renewal of what we have."""
+        if is_due:
+            self._retry_at = self._wish_at = self._failed(error, self._backoff)
+        else:
+            self._wish_at = self._failed(error, self._wish_backoff)
+
+    def _failed(self, error: StoreError, backoff: Backoff) -> float:
+        """When to try again; for what is the store's own trouble, as soon as that is over."""
         self._ledger.stale(self.name, error.reason, error.kind)
         if isinstance(error, NotLoggedIn) or (isinstance(error, Outage) and error.is_store_wide):
-            return
-        self._backoff.ceiling = self._longest_pause(error)
-        pause = self._backoff.delay()
-        self._retry_at = self._clock.now() + pause
+            return 0.0
+        backoff.ceiling = self._longest_pause(error)
+        pause = backoff.delay()
         self._emit(
             SecretStale(secret=self.name, reason=error.reason, kind=error.kind, retry_after=pause)
         )
+        return self._clock.now() + pause
 
     def _longest_pause(self, error: StoreError) -> float:
         """After a refusal long, after an outage shorter, and never past a lease's end."""

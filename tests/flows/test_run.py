@@ -258,10 +258,10 @@ async def test_a_process_section_is_mended_while_the_child_waits(
 
 async def test_signals_go_on_to_the_child(leasehold: Start, scene: Scene, child: Child) -> None:
     scene.kv.put("app", password=value())
-    told = scene.folder / "told"
-    script = f"trap 'touch {told}; exit 9' USR1; while :; do sleep 0.05; done"
+    told, listens = scene.folder / "told", scene.folder / "listens"
+    script = f"trap 'touch {told}; exit 9' USR1; touch {listens}; while :; do sleep 0.05; done"
     run: Leasehold = await leasehold(parent(scene, child), "run", ["--", "/bin/sh", "-c", script])
-    await run.event("ready")
+    await eventually(listens.exists)
     run.send(signal.SIGUSR1)
     assert (await run.wait()).code == 9 and told.exists()
 

@@ -31,12 +31,18 @@ class CountedThreads(ThreadPoolExecutor):
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         call = super().submit(fn, *args, **kwargs)
         self._at_work.add(call)
-        call.add_done_callback(self._at_work.discard)
+        loop = asyncio.get_running_loop()
+
+        def heard_of(done: Future[T]) -> None:
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(self._at_work.discard, done)
+
+        call.add_done_callback(heard_of)  # a call is over when the loop hears of it, not before
         return call
 
     def at_work(self) -> set[Future[Any]]:
-        """The calls that have not ended."""
-        return {call for call in self._at_work.copy() if not call.done()}
+        """The calls whose end the loop has not heard of."""
+        return self._at_work.copy()
 
     def give_up(self, calls: set[Future[Any]]) -> None:
         """Count these calls no more."""

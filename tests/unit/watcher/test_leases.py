@@ -407,3 +407,26 @@ async def test_renewal_at_the_maximum_that_is_refused_outright(
         await clock.advance(1000)
         assert len(store.times("read")) == 1 + 14, "one replacement at each renewal point"
         assert watched.entry.is_usable
+
+
+async def test_a_wish_that_is_denied_holds_up_no_renewal(clock: JumpClock, watch: Watch) -> None:
+    """Who asks for a fresh credential in vain keeps the one that works."""
+    store = ScriptedStore(clock, ttl=60)
+    async with watch(store) as watched:
+        lease = watched.lease_id
+
+        def denied(asked: Asked) -> Denied | None:
+            return Denied("read", "store", "path/app", "denied") if asked.what == "read" else None
+
+        store.before = denied
+        for _ in range(60):
+            watched.watcher.refresh()
+            await clock.advance(60)
+            assert store.alive() == [lease]
+        wished = len(store.times("read"))
+        await clock.advance(3600)
+        assert store.alive() == [lease]
+        assert len(store.times("read")) - wished < 50
+        store.before = lambda asked: None
+        await clock.advance(301)
+        assert watched.lease_id != lease

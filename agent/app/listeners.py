@@ -15,7 +15,7 @@ from agent.core.clock import Clock
 from agent.core.errors import AgentError
 from agent.core.events import Advice, Event, ProcessStarted
 from agent.core.secret import Field
-from agent.delivery.ownership import gid_of, uid_of
+from agent.delivery.generations.ownership import gid_of, uid_of
 from agent.ledger import Ledger
 from agent.telemetry.logs import Log
 from agent.telemetry.redaction import Redactor

@@ -33,8 +33,8 @@ from agent.core.events import (
     Stopping,
     duration,
 )
-from agent.delivery.reaper import reaping_orphans
-from agent.delivery.supervision import Supervision
+from agent.delivery.process.reaper import reaping_orphans
+from agent.delivery.process.supervision import Supervision
 from agent.file_watch import FileWatch
 from agent.ledger import Ledger
 

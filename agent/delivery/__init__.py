@@ -2,10 +2,11 @@
 
     bundle        the transaction: render, validate, publish, notify, confirm, retire
     content       what a bundle's files are made of
-    files …       generations of files on memory, by one rename
-    announcer     who is told of a generation, and whom it has reached; `notify/` has the ways
-    confirm, validate
-    supervision   what the child of `leasehold run` is given; `process` … is its life
+    generations/  files on memory that change by one rename
+    validate/     the candidate is looked at before anybody else sees it
+    announcer     whom a generation has reached; notify/ has the ways to tell
+    confirm/      the app's proof
+    process/      the child of `leasehold run`, and commands
 
 Where values come from, and when they are due, is not known here.
 """

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agent.core.errors import DeliveryError
 from agent.core.events import duration
-from agent.delivery.spawn import run_command
+from agent.delivery.process.spawn import run_command
 
 PASSED_ON = frozenset(
     {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR"}

@@ -30,9 +30,9 @@ from agent.delivery.announcement import Announcement
 from agent.delivery.announcer import Announcer
 from agent.delivery.confirm import confirmation
 from agent.delivery.content import Content, load_content, template_files
-from agent.delivery.files import Generations, RenderedFile
-from agent.delivery.memory import swap_advice
-from agent.delivery.ownership import gid_of, uid_of
+from agent.delivery.generations import Generations, RenderedFile
+from agent.delivery.generations.memory import swap_advice
+from agent.delivery.generations.ownership import gid_of, uid_of
 from agent.delivery.validate import validate
 from agent.ledger import Entry, Ledger, Subscription
 from agent.rendering.values import Held

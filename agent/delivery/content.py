@@ -9,8 +9,8 @@ from typing import Protocol
 
 from agent.config.model import Bundle, FileEntry, FileOptions, FormatFile, TemplateFile
 from agent.core.errors import RenderError
-from agent.delivery.files import RenderedFile
-from agent.delivery.ownership import gid_of, uid_of
+from agent.delivery.generations import RenderedFile
+from agent.delivery.generations.ownership import gid_of, uid_of
 from agent.rendering.formats import render_format
 from agent.rendering.templates import compile_template
 from agent.rendering.values import Held

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.core.errors import PublishError
-from agent.delivery.files import RenderedFile
+from agent.delivery.generations import RenderedFile
 from tests.rig.generations import generations, names_in, published, rendered
 from tests.rig.memory import MakeTmpfs
 from tests.rig.needs import needs_root

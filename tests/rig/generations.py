@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agent.delivery.files import Generations, RenderedFile
+from agent.delivery.generations import Generations, RenderedFile
 
 
 def generations(

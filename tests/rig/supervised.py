@@ -16,8 +16,8 @@ import uvloop
 from agent.config.model import Process
 from agent.core.clock import SystemClock
 from agent.core.events import Event
-from agent.delivery.process import ChildProcess
-from agent.delivery.provision import Provision
+from agent.delivery.process.child import ChildProcess
+from agent.delivery.process.provision import Provision
 
 
 def tell(event: Event) -> None:

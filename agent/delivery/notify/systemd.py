@@ -14,7 +14,7 @@ from agent.config.model import NotifySystemd
 from agent.core.errors import ConfigurationError, DeliveryError, NotifyError
 from agent.core.events import duration
 from agent.delivery.announcement import DEFAULT_PATH, Announcement, harmless_environment
-from agent.delivery.spawn import Ended, run_command
+from agent.delivery.process.spawn import Ended, run_command
 
 REASON_LIMIT = 300
 QUERY_SECONDS = 10.0

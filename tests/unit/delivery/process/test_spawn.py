@@ -184,7 +184,7 @@ async def test_a_command_out_of_time_may_end_in_order() -> None:
 async def test_a_command_that_ignores_sigterm_is_killed_with_all_its_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.delivery.spawn.KILL_AFTER", 0.05)
+    monkeypatch.setattr("agent.delivery.process.spawn.KILL_AFTER", 0.05)
     with reports(tmp_path) as told:
         environment = {**ENVIRONMENT, "REPORTS": str(told.path)}
         script = "trap '' TERM; sleep 60 & echo $! >\"$REPORTS\"; wait; sleep 60"

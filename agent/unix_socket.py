@@ -13,8 +13,9 @@ import socket
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from agent.core.errors import AgentError
 
@@ -26,8 +27,7 @@ LONGEST_PATH = 107
 PRIVATE_NAME_BYTES = 3
 
 
-@dataclass(frozen=True, slots=True)
-class UnixSocket:
+class UnixSocket(msgspec.Struct, frozen=True):
     """A listening, non-blocking socket under its name; `inode` is (device, number) of the name."""
 
     path: Path

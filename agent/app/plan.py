@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from agent.config.model import Bundle, Configuration, NotifySignal, SecretEntry
 from agent.stores.budget import Demand
@@ -38,8 +39,7 @@ def headrooms(configuration: Configuration, uses: Mapping[str, frozenset[str]]) 
     return longest
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(msgspec.Struct, frozen=True):
     """Names of one section: what a new configuration adds, changes and removes."""
 
     added: frozenset[str]

@@ -6,7 +6,6 @@ schema takes its `pattern`, the reference its `hint`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -25,8 +24,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     not_yet: ClassVar[tuple[str, ...]] = ()
 
 
-@dataclass(frozen=True, eq=False)
-class Kind:
+class Kind(msgspec.Struct, frozen=True, eq=False):
     """A scalar's meaning. `pattern` is a whole regular expression, `hint` what a reader is told."""
 
     name: str
@@ -37,15 +35,13 @@ class Kind:
         return f"Kind({self.name!r})"
 
 
-@dataclass(frozen=True)
-class NotYet:
+class NotYet(msgspec.Struct, frozen=True):
     """On a union: its tags or keys that belong to the contract and can't be had yet."""
 
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Short:
+class Short(msgspec.Struct, frozen=True):
     """On a union: a bare text stands for the mapping that has it under `key`."""
 
     key: str

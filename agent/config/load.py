@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from agent.config import kinds
 from agent.config.environment import expand, names_in
@@ -24,8 +25,7 @@ from agent.core.errors import ConfigurationError
 __all__ = ["Loaded", "TemplateCheck", "TemplateSecrets", "load"]
 
 
-@dataclass(frozen=True)
-class Loaded:
+class Loaded(msgspec.Struct, frozen=True):
     """A sound configuration.
 
     `files`: every file and folder that was read, to be watched. `credential_variables`: the

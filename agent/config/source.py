@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from agent.config.report import Place, Report
 from agent.config.tree import Mapping, Node, Refused, Text, read_tree
 
 
-@dataclass
-class Source:
+class Source(msgspec.Struct):
     """What was read: the merged tree, and every file and folder it came from.
 
     `is_whole` is False where a file could not be read to its end: then references say nothing.
     """
 
     tree: Mapping
-    files: list[Path] = field(default_factory=list)
+    files: list[Path] = msgspec.field(default_factory=list)
     is_whole: bool = True
 
 

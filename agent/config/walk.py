@@ -7,8 +7,9 @@ in the value takes the default. What the shapes can't say is said by the two cal
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+import msgspec
 
 from agent.config.kinds import Kind, Model
 from agent.config.report import KeyPath, Place, Report, Unfit, listed, nearest, quoted
@@ -38,8 +39,7 @@ class _Broken:
 BROKEN = _Broken()
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(msgspec.Struct, frozen=True):
     """Where a value of some kind stands."""
 
     node: Text
@@ -53,8 +53,7 @@ class Site:
         self.report.warning(self.node.place, self.path, text)
 
 
-@dataclass(slots=True)
-class Reading:
+class Reading(msgspec.Struct):
     """A section just read. `values` are those that could be; a check may change them."""
 
     model: type[Model]
@@ -85,13 +84,12 @@ Observers = dict[Kind, Callable[[Any, Site], None]]
 Checks = dict[type[Model], Callable[[Reading], None]]
 
 
-@dataclass(slots=True)
-class Walk:
+class Walk(msgspec.Struct):
     """One reading of a tree. `on_value` is told of each scalar of a kind, `checks` of a section."""
 
     report: Report
-    on_value: Observers = field(default_factory=dict)
-    checks: Checks = field(default_factory=dict)
+    on_value: Observers = msgspec.field(default_factory=dict)
+    checks: Checks = msgspec.field(default_factory=dict)
 
     def section(self, model: type[M], node: Node, path: KeyPath = ()) -> M | _Broken:
         """An object of `model`, or BROKEN where a key that must be there isn't (readable)."""

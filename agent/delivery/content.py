@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 from agent.config.model import Bundle, FileEntry, FileOptions, FormatFile, TemplateFile
 from agent.core.errors import RenderError
@@ -37,8 +38,7 @@ class Format:
         return render_format(self._spec, held, self._place)
 
 
-@dataclass(frozen=True)
-class Content:
+class Content(msgspec.Struct, frozen=True):
     """A bundle's files, ready to be rendered as often as their secrets change."""
 
     sources: Mapping[str, Source]

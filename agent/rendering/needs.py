@@ -8,9 +8,9 @@ used in just these forms.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import cast
 
+import msgspec
 from jinja2 import TemplateAssertionError, meta, nodes
 
 from agent.rendering.simple import OWN_NAMES
@@ -27,13 +27,12 @@ _FORMS = {
 }
 
 
-@dataclass
-class Needs:
+class Needs(msgspec.Struct):
     """What was found; `literals` are the words that stand in the template itself."""
 
-    uses: list[Use] = field(default_factory=list)
-    problems: list[Fault] = field(default_factory=list)
-    literals: set[str] = field(default_factory=set)
+    uses: list[Use] = msgspec.field(default_factory=list)
+    problems: list[Fault] = msgspec.field(default_factory=list)
+    literals: set[str] = msgspec.field(default_factory=set)
 
 
 def find_needs(tree: nodes.Template) -> Needs:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from agent.rendering.text import Fault, encode, text_of
 from agent.rendering.values import Scope
@@ -29,8 +30,7 @@ _REFERENCE = re.compile(rf"\{{\{{\s*({_NAME})({_KEY})({_KEY})?\s*\}}\}}", re.ASC
 _OTHER = re.compile(r"\{[{%#]|\{\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(msgspec.Struct, frozen=True):
     """A field of a secret, and the template's line that asks for it."""
 
     secret: str

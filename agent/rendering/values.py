@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from agent.core.clock import rfc3339
 from agent.core.secret import Reading
 from agent.rendering.text import Fault, listed, nearest, text_or_binary
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(msgspec.Struct, frozen=True):
     """One secret as it is held now; `expires_at` is wall time in seconds, or None."""
 
     reading: Reading

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import msgspec
@@ -18,15 +17,14 @@ COLOURS = {"debug": "2", "info": "36", "warning": "33", "error": "1;31"}
 TAB_WIDTH = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(msgspec.Struct, frozen=True):
     """`at` is wall time; `event` is a name in snake case; the message may have several lines."""
 
     at: float
     level: str
     event: str
     message: str
-    fields: Mapping[str, Value] = field(default_factory=dict)
+    fields: Mapping[str, Value] = msgspec.field(default_factory=dict)
 
 
 def level_name(level: int) -> str:

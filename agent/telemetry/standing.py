@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from agent.core.events import (
     BundleConfirmed,
@@ -26,8 +26,7 @@ WAITING, PUBLISHED, NOTIFIED = "waiting", "published", "notified"
 CONFIRMED, FAILED = "confirmed", "failed"
 
 
-@dataclass(slots=True)
-class StoreStanding:
+class StoreStanding(msgspec.Struct):
     """`since` is when `state` began; `needs_login` tells a vault from a file."""
 
     state: str
@@ -75,8 +74,7 @@ class StoreStanding:
         self.token_expires_at = None if seconds is None else now + seconds
 
 
-@dataclass(slots=True)
-class BundleStanding:
+class BundleStanding(msgspec.Struct):
     """`generation` is the one that stands, 0 before the first; `step` and `reason` of a failure."""
 
     state: str = WAITING

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 from msgspec.structs import replace
 
 from agent.core.clock import Clock
@@ -21,8 +20,7 @@ from agent.core.secret import Reading
 from agent.stores.base import Store
 
 
-@dataclass(slots=True)
-class Holding:
+class Holding(msgspec.Struct):
     """A value that is current, or was.
 
     `proven_at` is when the store last vouched for it. `is_lost`: its lease is gone before its time.

@@ -36,7 +36,7 @@ class LeaseRevoked(Event, frozen=True, kw_only=True):
     secret: str
 
     def __str__(self) -> str:
-        return f"{self.secret}: old lease revoked"
+        return f"{self.secret}: lease revoked"
 
 
 class LeaseLost(Event, frozen=True, kw_only=True):
@@ -57,7 +57,7 @@ class LeaseLeft(Event, frozen=True, kw_only=True):
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.secret}: old lease not revoked: {self.reason}"
+        return f"{self.secret}: lease not revoked: {self.reason}"
 
 
 class SecretStale(Event, frozen=True, kw_only=True):

@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -38,8 +37,7 @@ from agent.delivery.generations.tree import (
 __all__ = ["Candidate", "Generations", "RenderedFile"]
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """A complete generation that nobody sees yet, except in its own directory."""
 
     number: int

@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from agent.delivery.generations.ownership import gid_of, uid_of
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(msgspec.Struct, frozen=True):
     """What `spawn` is told; None leaves a thing as the agent has it."""
 
     uid: int | None = None
     gid: int | None = None
     groups: tuple[int, ...] | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 def account_of(user: str | None, group: str | None) -> Account:

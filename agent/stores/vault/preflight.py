@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from agent.core.clock import Clock
 from agent.stores.vault.transport import Answer
@@ -14,8 +15,7 @@ DOUBT_AFTER = 300.0
 """Seconds for which an answer is not asked for again, however many paths below are missing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(msgspec.Struct, frozen=True):
     """A secrets engine: its path without slashes at the ends, its type, the version if it is KV."""
 
     path: str

@@ -136,6 +136,8 @@ class Leasehold:
         subprocess.run([sys.executable, "-m", "venv", "--copies", str(self._home)], check=True)
         pip = [str(self._python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, str(ROOT)], check=True)
+        # As in the image: setuptools has a hook in each start of Python.
+        subprocess.run([*pip[:3], "uninstall", "--quiet", "--yes", "setuptools"], check=True)
         compileall.compile_dir(self._home / "lib", quiet=2)
         library = sysconfig.get_config_var("INSTSONAME")
         if sysconfig.get_config_var("Py_ENABLE_SHARED"):

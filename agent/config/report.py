@@ -20,7 +20,7 @@ _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class Place(NamedTuple):
-    """Where something stands; lines from 1."""
+    """Where something stands; lines from 1, 0 for the file as a whole."""
 
     file: str
     line: int
@@ -105,5 +105,5 @@ def _step(step: str | int) -> str:
 
 
 def _line(place: Place, path: KeyPath, text: str) -> str:
-    where = f"{place.file}:{place.line}: "
+    where = f"{place.file}:{place.line}: " if place.line else f"{place.file}: "
     return where + (f"{key_path(path)}: {text}" if path else text)

@@ -72,7 +72,7 @@ def _read(path: Path, source: Source, report: Report) -> Node | None:
 
 def _unreadable(path: Path, error: OSError, source: Source, report: Report) -> None:
     source.is_whole = False
-    report.problem(Place(str(path), 1), (), f"can't be read: {error.strerror}")
+    report.problem(Place(str(path), 0), (), f"can't be read: {error.strerror}")
 
 
 def _merged(earlier: Mapping, later: Mapping) -> Mapping:

@@ -35,6 +35,7 @@ from tests.rig.proxy import Proxy
 from tests.rig.raw_server import talking
 from tests.rig.stores import Changes, Recorder, ready, root, vault
 from tests.rig.tls import Authority
+from tests.rig.waiting import eventually
 
 ROOT = root(ROOT_TOKEN)
 SECRET = "s3cret-value"
@@ -188,7 +189,7 @@ async def reading_again(store: Vault, kv: Kv) -> None:
             try:
                 await store.read(ReadRequest(kv.cli("app")))
             except Outage:
-                await asyncio.sleep(0.02)
+                await eventually(lambda: store.is_ready)
             else:
                 return
 

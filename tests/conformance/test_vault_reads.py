@@ -14,12 +14,13 @@ from agent.core.secret import Reading
 from agent.stores.base import ReadRequest
 from agent.stores.vault.store import Vault
 from tests.rig import faults
-from tests.rig.bao_client import Bao, Kv
+from tests.rig.bao_client import Bao, BaoError, Kv
 from tests.rig.bao_server import ROOT_TOKEN
 from tests.rig.clock import JumpClock
 from tests.rig.postgres import MakeDatabase
 from tests.rig.proxy import Proxy, path
 from tests.rig.stores import root, vault
+from tests.rig.waiting import another_second, eventually
 
 ROOT = root(ROOT_TOKEN)
 
@@ -152,12 +153,7 @@ async def test_an_engine_upgraded_meanwhile_is_asked_about_again(
         await store.read(ReadRequest(kv.cli("app")))
         bao.request("POST", f"sys/mounts/{kv.mount}/tune", {"options": {"version": "2"}})
         upgraded = Kv(bao, kv.mount, 2)
-        for _ in range(100):
-            try:
-                upgraded.put("app", password="n3w")
-                break
-            except Exception:  # noqa: BLE001  # the upgrade takes a moment
-                await asyncio.sleep(0.05)
+        await eventually(lambda: is_written(upgraded, password="n3w"))
         await clock.advance(301)
         with pytest.raises(Missing):
             await store.read(ReadRequest(kv.cli("app")))
@@ -165,6 +161,15 @@ async def test_an_engine_upgraded_meanwhile_is_asked_about_again(
 
 
 # --- engines ----------------------------------------------------------------------------------
+
+
+def is_written(kv: Kv, **fields: str) -> bool:
+    """False while OpenBao is still upgrading the mount."""
+    try:
+        kv.put("app", **fields)
+    except BaoError:
+        return False
+    return True
 
 
 async def test_a_dynamic_credential_logs_in_until_it_is_revoked(
@@ -182,7 +187,7 @@ async def test_a_dynamic_credential_logs_in_until_it_is_revoked(
         assert renewed.term.began_at > reading.lease.term.began_at
         assert renewed.term.lasts == pytest.approx(3600, abs=1) and not renewed.term.is_capped
         await store.revoke(renewed)
-        await until(lambda: not made.postgres.has_role(username))
+        await eventually(lambda: not made.postgres.has_role(username))
         with pytest.raises(Invalid):
             await store.renew(renewed)
         await store.revoke(renewed)
@@ -193,7 +198,7 @@ async def test_a_renewal_at_the_maximum_is_capped(bao: Bao, database: MakeDataba
     async with vault(bao.address, ROOT) as store:
         reading = await store.read(ReadRequest(made.path))
         assert reading.lease is not None
-        await asyncio.sleep(1.1)
+        await another_second()
         renewed = await store.renew(reading.lease)
         assert renewed.term.is_capped and renewed.term.lasts < 19.5
 
@@ -208,7 +213,7 @@ async def test_a_static_role_is_read_again_right_after_its_rotation(
         assert first.read_again_after is not None and 3590 < first.read_again_after <= 3601
         assert "ttl" not in first.value and first.lease is None
         assert made.postgres.can_log_in(str(first.value["username"]), str(first.value["password"]))
-        await asyncio.sleep(1.1)
+        await another_second()
         later = await store.read(ReadRequest(made.static_path))
         assert (later.version, later.value) == (first.version, first.value), (
             "the count-down is no news"
@@ -305,9 +310,3 @@ async def test_a_passing_failure_pins_nothing_consul_template_2149(bao: Bao, pro
                 await store.read(ReadRequest(kv.cli("app")))
         reading = await store.read(ReadRequest(kv.cli("app")))
     assert reading.value.reveal() == {"password": "s3cret"}
-
-
-async def until(predicate: object) -> None:
-    async with asyncio.timeout(10):
-        while not predicate():  # type: ignore[operator]  # noqa: ASYNC110
-            await asyncio.sleep(0.02)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
 from pathlib import Path
 
 from agent.config.model import AppRole, Jwt, TokenFile
@@ -29,6 +28,7 @@ from tests.rig.openbao import MakeServer
 from tests.rig.postgres import Database, MakeDatabase
 from tests.rig.proxy import Proxy, path
 from tests.rig.stores import Changes, Recorder, vault
+from tests.rig.waiting import another_second, eventually
 from tests.rig.watched import watched
 
 LEASES = {
@@ -64,12 +64,6 @@ def in_a_second(proxy: Proxy) -> int:
     return max(sum(at <= other < at + 1 for other in ats) for at in ats)
 
 
-async def until(predicate: Callable[[], object], within: float = 10) -> None:
-    async with asyncio.timeout(within):
-        while not predicate():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-
-
 # --- renewal ----------------------------------------------------------------------------------
 
 
@@ -79,7 +73,7 @@ async def test_a_token_is_renewed_at_a_fraction_and_nothing_is_minted_anew_vault
     made = database(ttl="1h")
     auth = role(bao, policy(bao, made.mount), token_ttl="2s", token_max_ttl="1h")
     async with watched(proxy.address, auth, {"db": {"path": made.path}}) as agent:
-        await until(lambda: agent.are_fresh("db"))
+        await eventually(lambda: agent.are_fresh("db"))
         lease, token = agent.lease_id("db"), agent.store.auth.token()
         await agent.events.until(lambda: len(agent.events.all(TokenRenewed)) == 2)
         renewals = [seen.at for seen in proxy.requests("auth/token/renew-self")]
@@ -106,14 +100,14 @@ async def test_at_its_maximum_a_token_gets_a_successor_and_its_leases_move_first
     auth = role(bao, policy(bao, made.mount), token_ttl="4s", token_max_ttl="6s")
     secrets = {name: {"path": made.path} for name in names}
     async with watched(proxy.address, auth, secrets) as agent:
-        await until(lambda: agent.are_fresh(*names))
+        await eventually(lambda: agent.are_fresh(*names))
         for name in names:
             agent.ledger.hold(name, {name: [agent.entry(name).revision]})
         old, first = agent.store.auth.token(), {name: agent.value(name) for name in names}
         await agent.events.until(lambda: agent.events.all(TokenEnding))
         assert bao.lookup(old.secret), "the old one lives"
         assert agent.store.auth.token() is not old
-        await until(lambda: all(agent.value(name) != first[name] for name in names))
+        await eventually(lambda: all(agent.value(name) != first[name] for name in names))
         assert all(can_log_in(made, first[name]) for name in names), "still held"
         reads = [seen.at for seen in proxy.requests(made.path)][3:]
         assert reads[-1] - reads[0] > 0.3, "one by one"
@@ -136,7 +130,7 @@ async def test_a_consumer_that_never_moves_keeps_the_old_token_until_its_end(
     made = database(ttl="1h")
     auth = role(bao, policy(bao, made.mount), token_ttl="3s", token_max_ttl="3s")
     async with watched(bao.address, auth, {"db": {"path": made.path}}) as agent:
-        await until(lambda: agent.are_fresh("db"))
+        await eventually(lambda: agent.are_fresh("db"))
         agent.ledger.hold("bundle", {"db": [agent.entry("db").revision]})
         old = agent.store.auth.token()
         await agent.events.until(lambda: len(agent.events.all(LoggedIn)) == 2)
@@ -157,7 +151,7 @@ async def test_a_token_that_may_not_renew_itself_makes_no_loop_openbao_3747_vaul
     )
     auth = role(bao, reads, token_ttl="2s", token_no_default_policy=True)
     async with watched(proxy.address, auth, {"db": {"path": made.path}}) as agent:
-        await until(lambda: agent.are_fresh("db"))
+        await eventually(lambda: agent.are_fresh("db"))
         await agent.events.until(lambda: len(agent.events.all(LoggedIn)) == 3)
         assert not agent.events.all(TokenLost, SecretExpired)
         assert in_a_second(proxy) <= 12
@@ -200,15 +194,17 @@ async def test_a_token_revoked_outside_is_noticed_and_reading_goes_on_within_two
     auth = role(bao, policy(bao, kv.mount), token_ttl="1h")
     secrets = {name: {"path": kv.cli(name)} for name in names}
     async with watched(proxy.address, auth, secrets) as agent:
-        await until(lambda: agent.are_fresh(*names))
-        await asyncio.sleep(1.1)
+        await eventually(lambda: agent.are_fresh(*names))
+        await another_second()
         bao.revoke_token(agent.store.auth.token().secret)
         for name in names:
             kv.put(name, password="changed")
         proxy.forget()
         for watcher in agent.watchers.values():
             watcher.refresh()
-        await until(lambda: all(agent.value(name)["password"] == "changed" for name in names), 2)
+        await eventually(
+            lambda: all(agent.value(name)["password"] == "changed" for name in names), within=2
+        )
         assert logins(proxy) == 1
         assert len(proxy.requests("auth/token/lookup-self")) == 1
         assert len(proxy.requests(kv.mount)) <= 20
@@ -226,13 +222,15 @@ async def test_leases_of_a_dead_token_are_replaced_at_once_and_kv_is_left_alone(
         "quiet": {"path": kv.cli("quiet")},
     }
     async with watched(proxy.address, auth, secrets) as agent:
-        await until(lambda: agent.are_fresh("db", "app", "quiet"))
-        await asyncio.sleep(1.1)
+        await eventually(lambda: agent.are_fresh("db", "app", "quiet"))
+        await another_second()
         first = agent.value("db")
         bao.revoke_token(agent.store.auth.token().secret)
         proxy.forget()
         agent.watchers["app"].refresh()
-        await until(lambda: agent.are_fresh("db", "app") and agent.value("db") != first, 2)
+        await eventually(
+            lambda: agent.are_fresh("db", "app") and agent.value("db") != first, within=2
+        )
         assert can_log_in(made, agent.value("db"))
         assert not proxy.requests(kv.api("quiet")), "a value without a lease is left as it is"
         assert len(proxy.requests(made.path)) == 1
@@ -246,7 +244,7 @@ async def test_a_denied_path_is_told_apart_by_one_look_up(bao: Bao, proxy: Proxy
     auth = role(bao, permitted, token_ttl="1h")
     secrets = {"app": {"path": kv.cli("app")}, "no": {"path": other.cli("secret")}}
     async with watched(proxy.address, auth, secrets) as agent:
-        await until(lambda: agent.are_fresh("app") and agent.entry("no").kind == "denied")
+        await eventually(lambda: agent.are_fresh("app") and agent.entry("no").kind == "denied")
         assert len(proxy.requests("auth/token/lookup-self")) == 1
         assert logins(proxy) == 1 and not agent.events.all(TokenLost)
 
@@ -263,7 +261,7 @@ async def test_one_denied_path_among_many_for_ten_minutes(
     secrets = {name: {"path": kv.cli(name)} for name in [*names, "denied"]}
     clock.idle_seconds = 0.02
     async with watched(proxy.address, auth, secrets, clock=clock) as agent:
-        await until(lambda: agent.are_fresh(*names))
+        await eventually(lambda: agent.are_fresh(*names))
         proxy.forget()
         for _ in range(10):
             await clock.advance(60)
@@ -283,8 +281,8 @@ async def test_a_policy_without_look_up_takes_no_token_for_dead(bao: Bao, proxy:
     auth = role(bao, bao.policy(rules), token_ttl="1h", token_no_default_policy=True)
     secrets = {"app": {"path": kv.cli("app")}, "denied": {"path": kv.cli("denied")}}
     async with watched(proxy.address, auth, secrets) as agent:
-        await until(lambda: agent.are_fresh("app") and agent.entry("denied").kind == "denied")
-        await until(lambda: len(proxy.requests(kv.api("denied"))) >= 3)
+        await eventually(lambda: agent.are_fresh("app") and agent.entry("denied").kind == "denied")
+        await eventually(lambda: len(proxy.requests(kv.api("denied"))) >= 3)
         assert logins(proxy) == 1 and not agent.events.all(TokenLost)
         assert len(proxy.requests("auth/token/lookup-self")) == 1
         assert any("lookup-self" in event.text for event in agent.events.all(Advice))
@@ -296,7 +294,7 @@ async def test_a_token_with_few_uses_makes_no_loop_of_logins(bao: Bao, proxy: Pr
     auth = role(bao, policy(bao, kv.mount), token_ttl="1h", token_num_uses=4)
     secrets = {name: {"path": kv.cli(name)} for name in names}
     async with watched(proxy.address, auth, secrets) as agent:
-        await until(lambda: agent.are_fresh(*names), 20)
+        await eventually(lambda: agent.are_fresh(*names), within=20)
         assert logins(proxy) <= 6
         assert any("requests" in event.text for event in agent.events.all(Advice))
 
@@ -315,7 +313,7 @@ async def test_a_login_with_a_new_jwt_mints_nothing_while_the_old_token_lives(
     auth, changes = Jwt(mount=jwt.mount, role="app", jwt_file=file), Changes()
     secrets = {"db": {"path": made.path}}
     async with watched(proxy.address, auth, secrets, changes=changes) as agent:
-        await until(lambda: agent.are_fresh("db"))
+        await eventually(lambda: agent.are_fresh("db"))
         lease, old = agent.lease_id("db"), agent.store.auth.token()
         await asyncio.to_thread(file.write_text, jwt.token())
         changes.changed(file)
@@ -359,7 +357,7 @@ async def test_a_new_secret_id_is_used_at_once_and_its_removal_is_no_news(
         await asyncio.to_thread(file.write_text, made.secret_id())
         changes.changed(file)
         await events.until(lambda: events.all(LoggedIn))
-        await until(lambda: not file.exists())
+        await eventually(lambda: not file.exists())
         proxy.forget()
         changes.changed(file)
         await store.read(ReadRequest(kv.cli("app")))
@@ -368,7 +366,7 @@ async def test_a_new_secret_id_is_used_at_once_and_its_removal_is_no_news(
         await asyncio.to_thread(file.write_text, made.secret_id())
         changes.changed(file)
         await events.until(lambda: len(events.all(LoggedIn)) == 2)
-        await until(lambda: not file.exists())
+        await eventually(lambda: not file.exists())
 
 
 async def test_a_token_file_whose_token_nears_its_end_is_read_again_until_replaced(
@@ -382,12 +380,12 @@ async def test_a_token_file_whose_token_nears_its_end_is_read_again_until_replac
     secrets = {"app": {"path": kv.cli("app"), "refresh_every": 1.0}}
     auth = TokenFile(token_file=file)
     async with watched(proxy.address, auth, secrets, changes=changes) as agent:
-        await until(lambda: len(proxy.requests("auth/token/lookup-self")) >= 3, 5)
+        await eventually(lambda: len(proxy.requests("auth/token/lookup-self")) >= 3, within=5)
         assert agent.are_fresh("app") and in_a_second(proxy) <= 15
         second = bao.make_token(permitted, ttl="1h")
         await asyncio.to_thread(file.write_text, second.id)
         changes.changed(file)
-        await until(lambda: len(agent.events.all(LoggedIn)) == 2)
+        await eventually(lambda: len(agent.events.all(LoggedIn)) == 2)
         assert agent.store.auth.token().secret == second.id
     assert bao.lookup(second.id), "it belongs to somebody else"
 
@@ -399,8 +397,8 @@ async def test_a_token_found_late_in_its_life_is_renewed_in_full(
     token = bao.make_token("default", ttl="4s", explicit_max_ttl="1h")
     await asyncio.sleep(2.5)
     async with vault(proxy.address, TokenFile(token=token.id)) as store:
-        await until(lambda: proxy.requests("auth/token/renew-self"))
-        await until(lambda: store.auth.token().term.lasts == 4)  # type: ignore[union-attr]
+        await eventually(lambda: proxy.requests("auth/token/renew-self"))
+        await eventually(lambda: store.auth.token().term.lasts == 4)  # type: ignore[union-attr]
 
 
 async def test_revoke_never_spares_the_token_that_it_hangs_on(
@@ -410,7 +408,7 @@ async def test_revoke_never_spares_the_token_that_it_hangs_on(
     auth = role(bao, policy(bao, made.mount), token_ttl="1h")
     secrets = {"db": {"path": made.path, "revoke": "never"}}
     async with watched(bao.address, auth, secrets) as agent:
-        await until(lambda: agent.are_fresh("db"))
+        await eventually(lambda: agent.are_fresh("db"))
         token, value = agent.store.auth.token().secret, agent.value("db")
     assert bao.lookup(token) and can_log_in(made, value)
 
@@ -421,16 +419,16 @@ async def test_a_policy_without_revocation_leaves_it_to_the_token_and_says_so_on
     made = database(ttl="1h")
     auth = role(bao, bao.policy({f"{made.mount}/*": ["read"]}), token_ttl="1h")
     async with watched(bao.address, auth, {"db": {"path": made.path}}) as agent:
-        await until(lambda: agent.are_fresh("db"))
+        await eventually(lambda: agent.are_fresh("db"))
         for _ in range(2):
-            await asyncio.sleep(1.1)
+            await another_second()
             before = agent.lease_id("db")
             agent.watchers["db"].refresh()
-            await until(lambda: agent.lease_id("db") != before)  # noqa: B023
-        await until(lambda: agent.events.all(Advice))
+            await eventually(lambda: agent.lease_id("db") != before)  # noqa: B023
+        await eventually(lambda: agent.events.all(Advice))
         assert len(made.leases()) == 3
     assert len([each for each in agent.events.all(Advice) if "sys/leases" in each.text]) == 1
-    await until(lambda: not made.leases())
+    await eventually(lambda: not made.leases())
 
 
 async def test_leases_are_given_back_at_the_end_vault_6492(
@@ -439,10 +437,10 @@ async def test_leases_are_given_back_at_the_end_vault_6492(
     made = database(ttl="1h")
     auth = role(bao, policy(bao, made.mount), token_ttl="1h")
     async with watched(bao.address, auth, {"db": {"path": made.path}}) as agent:
-        await until(lambda: agent.are_fresh("db"))
+        await eventually(lambda: agent.are_fresh("db"))
         token, value = agent.store.auth.token().secret, agent.value("db")
     assert bao.lookup(token) is None
-    await until(lambda: not can_log_in(made, value))
+    await eventually(lambda: not can_log_in(made, value))
 
 
 async def test_a_login_under_way_at_the_end_leaves_no_token_behind(bao: Bao, proxy: Proxy) -> None:
@@ -450,7 +448,7 @@ async def test_a_login_under_way_at_the_end_leaves_no_token_behind(bao: Bao, pro
     proxy.fault(faults.Delay(0.3), lambda seen: seen.path.endswith("/login"))
     before = set(bao.accessors())
     async with vault(proxy.address, auth, must_log_in=False):
-        await until(lambda: logins(proxy) == 1)
+        await eventually(lambda: logins(proxy) == 1)
     assert proxy.requests("auth/token/revoke-self")
     assert set(bao.accessors()) <= before
 
@@ -466,9 +464,9 @@ async def test_down_at_the_start_and_then_up(bao: Bao, proxy: Proxy) -> None:
     secrets = {"app": {"path": kv.cli("app")}}
     async with watched(proxy.address, auth, secrets, events=events, must_log_in=False) as agent:
         await events.until(lambda: events.all(StoreDown))
-        await until(lambda: (agent.entry("app").reason or "").startswith("can't connect"))
+        await eventually(lambda: (agent.entry("app").reason or "").startswith("can't connect"))
         await proxy.start()
-        await until(lambda: agent.are_fresh("app"), 3)
+        await eventually(lambda: agent.are_fresh("app"), within=3)
         assert len(events.all(StoreDown)) == len(events.all(StoreBack)) == len(events.all(LoggedIn))
 
 
@@ -486,7 +484,7 @@ async def test_gone_for_a_minute_it_is_asked_less_than_once_a_second_and_found_a
     secrets["db"] = {"path": made.path}
     clock.idle_seconds = 0.02
     async with watched(proxy.address, auth, secrets, clock=clock) as agent:
-        await until(agent.are_fresh)
+        await eventually(agent.are_fresh)
         lease = agent.lease_id("db")
         proxy.fault(faults.Reset(is_asked=False))
         proxy.forget()
@@ -497,7 +495,7 @@ async def test_gone_for_a_minute_it_is_asked_less_than_once_a_second_and_found_a
         proxy.heal()
         proxy.forget()
         await clock.advance(3)
-        await until(agent.are_fresh)
+        await eventually(agent.are_fresh)
         assert len(proxy.seen) <= 2 + 20 and logins(proxy) == 0
         assert agent.lease_id("db") == lease
         (down,), (back,) = agent.events.all(StoreDown), agent.events.all(StoreBack)
@@ -510,7 +508,7 @@ async def test_gone_longer_than_the_token_lives(bao: Bao, proxy: Proxy, clock: J
     secrets = {"app": {"path": kv.cli("app"), "refresh_every": 10.0}}
     clock.idle_seconds = 0.02
     async with watched(proxy.address, auth, secrets, clock=clock) as agent:
-        await until(agent.are_fresh)
+        await eventually(agent.are_fresh)
         with proxy.faulty(faults.Reset(is_asked=False)):
             await clock.advance(300)
             assert agent.entry("app").is_usable and not agent.store.auth.is_logged_in
@@ -526,12 +524,12 @@ async def test_a_server_that_starts_again_with_its_data_is_used_on(bao_server: M
     auth = role(server.bao, policy(server.bao, kv.mount), token_ttl="1h")
     secrets = {"app": {"path": kv.cli("app"), "refresh_every": 1.0}}
     async with watched(server.address, auth, secrets) as agent:
-        await until(lambda: agent.are_fresh("app"))
+        await eventually(lambda: agent.are_fresh("app"))
         token = agent.store.auth.token()
         await asyncio.to_thread(server.kill)
         await agent.events.until(lambda: agent.events.all(StoreDown))
         await asyncio.to_thread(server.start, unseal=False)
-        await until(lambda: agent.entry("app").kind == "sealed")
+        await eventually(lambda: agent.entry("app").kind == "sealed")
         await asyncio.to_thread(server.unseal)
-        await until(lambda: agent.are_fresh("app"), 5)
+        await eventually(lambda: agent.are_fresh("app"), within=5)
         assert agent.store.auth.token() is token, "no new login"

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.rig.agent import Start
-from tests.rig.app import eventually
 from tests.rig.certificates import Certified, certified
 from tests.rig.scene import Scene, value
+from tests.rig.waiting import eventually
 
 
 def put(scene: Scene, certificate: Certified, key: Certified, authority: Certified) -> None:

@@ -6,9 +6,9 @@ import asyncio
 from typing import Any
 
 from tests.rig.agent import Done, Leasehold, Start
-from tests.rig.app import eventually
 from tests.rig.postgres import MakeDatabase
 from tests.rig.scene import Scene, value
+from tests.rig.waiting import eventually
 
 
 async def refresh(leasehold: Start, *names: str) -> Done:

@@ -7,9 +7,10 @@ import signal
 from pathlib import Path
 
 from tests.rig.agent import Leasehold, Start
-from tests.rig.app import Diary, ask, eventually
+from tests.rig.app import Diary, ask
 from tests.rig.postgres import MakeDatabase
 from tests.rig.scene import Configuration, Scene, value
+from tests.rig.waiting import eventually
 
 
 def files_of(name: str) -> Configuration:

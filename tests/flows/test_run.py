@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from tests.rig.agent import Leasehold, Start
-from tests.rig.app import eventually
 from tests.rig.faults import DENIED
 from tests.rig.postgres import MakeDatabase
 from tests.rig.proxy import path
 from tests.rig.scene import Configuration, Scene, value
+from tests.rig.waiting import eventually
 
 
 class Child:

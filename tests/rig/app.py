@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from aiohttp import ClientSession, UnixConnector, web
 
 from tests.rig.postgres import Postgres
-
-EVERY = 0.02
-
-
-async def eventually(predicate: Callable[[], object], *, within: float = 10.0) -> None:
-    """Look until `predicate()`, without holding up the loop; AssertionError after `within`."""
-    try:
-        async with asyncio.timeout(within):
-            while not predicate():  # noqa: ASYNC110  # it is outside of this process
-                await asyncio.sleep(EVERY)
-    except TimeoutError:
-        raise AssertionError(f"not so within {within:g} s: {predicate}") from None
 
 
 class ServedApp:

@@ -32,7 +32,9 @@ print(len(seen), mixtures)
 """
 
 
-def test_two_hundred_generations_are_never_seen_mixed(memory_directory: Path) -> None:
+def test_certificate_and_key_are_never_seen_mixed_consul_template_1672(
+    memory_directory: Path,
+) -> None:
     directory = memory_directory / "app"
     of = generations(directory)
     of.prepare()

@@ -20,7 +20,7 @@ from tests.rig.stores import Recorder
 MINUTES = 10
 
 
-async def test_one_denied_path_among_many_for_ten_minutes(
+async def test_one_denied_path_uses_up_no_quota_external_secrets_4925_csi_1483(
     leasehold: Start, scene: Scene, database: MakeDatabase
 ) -> None:
     """consul-template ends after 304 s, bao agent starts its whole runner again."""

@@ -8,7 +8,7 @@ from tests.rig.postgres import MakeDatabase, Postgres
 from tests.rig.scene import Scene
 
 
-async def test_the_app_always_logs_in_with_what_it_holds(
+async def test_a_rotation_is_no_outage_azure_csi_606(
     leasehold: Start, scene: Scene, database: MakeDatabase, postgres: Postgres
 ) -> None:
     made = database(ttl="4s", max_ttl="12s")

@@ -65,7 +65,7 @@ async def test_an_unchanged_value_is_no_news_after_a_restart(
     assert not diary.entries() and not agent.all("bundle_published")
 
 
-async def test_a_rotation_during_the_downtime_reloads_the_app(
+async def test_a_rotation_during_the_downtime_reloads_the_app_infisical_cli_340(
     leasehold: Start, scene: Scene, diary: Diary
 ) -> None:
     """Infisical cli#340: the app was never told."""

@@ -62,7 +62,7 @@ def parent(scene: Scene, child: Child, **process: object) -> Configuration:
     )
 
 
-async def test_the_child_has_its_secrets_and_its_code_is_ours(
+async def test_the_agent_ends_with_the_child_and_its_code_vault_k8s_217(
     leasehold: Start, scene: Scene, child: Child
 ) -> None:
     password, key = value(), value()

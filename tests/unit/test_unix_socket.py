@@ -79,7 +79,7 @@ def test_the_owner_is_the_one_asked_for(tmp_path: Path) -> None:
         assert (status.st_uid, status.st_gid) == owner
 
 
-def test_no_moment_has_the_name_with_another_mode(tmp_path: Path) -> None:
+def test_mode_and_owner_are_there_before_the_name_vault_9806(tmp_path: Path) -> None:
     path, seen, done = tmp_path / "s.sock", set(), threading.Event()
 
     def look() -> None:

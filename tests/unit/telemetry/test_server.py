@@ -113,7 +113,7 @@ async def test_readyz_names_what_is_missing_until_every_bundle_is_published(
         assert await answer.json() == {"ok": True, "missing": []}
 
 
-async def test_startupz_is_good_once_and_for_all(
+async def test_startupz_is_good_once_and_for_all_vault_k8s_620(
     http: aiohttp.ClientSession, status: Status
 ) -> None:
     async with http.get("/startupz") as answer:

@@ -12,6 +12,7 @@ import pytest
 from agent.core.errors import PublishError
 from agent.delivery.generations.tree import opened, write_file
 from tests.rig.generations import generations, names_in, published, rendered
+from tests.rig.memory import MakeTmpfs
 from tests.rig.needs import needs_root
 
 SOMEBODY = 54321
@@ -104,6 +105,15 @@ def test_a_directory_that_everybody_may_write_is_refused(directory: Path) -> Non
         generations(directory).prepare()
     directory.chmod(0o1777)
     generations(directory).prepare()
+
+
+def test_a_volume_that_is_open_to_all_is_accepted(make_tmpfs: MakeTmpfs) -> None:
+    """Kubernetes makes every `emptyDir` so."""
+    volume = make_tmpfs("size=256k,mode=0777")
+    of = generations(volume)
+    of.prepare()
+    published(of, a="1")
+    assert (volume / "a").read_text() == "1"
 
 
 def test_links_planted_as_candidates_are_swept_away(directory: Path, elsewhere: Path) -> None:

@@ -34,8 +34,8 @@ Directories = dict[str, tuple[int, int]]
 class Subscription:
     """Some paths and the event that is set when one of them leads to something else."""
 
-    def __init__(self, paths: tuple[Path, ...]) -> None:
-        self.event = asyncio.Event()
+    def __init__(self, paths: tuple[Path, ...], event: asyncio.Event | None = None) -> None:
+        self.event = event or asyncio.Event()
         self.paths = [str(path.absolute()) for path in paths]
         self._seen = self._look()
 
@@ -61,9 +61,9 @@ class FileWatch:
         self._is_advised = False
 
     @contextmanager
-    def watch(self, *paths: Path) -> Iterator[asyncio.Event]:
+    def watch(self, *paths: Path, event: asyncio.Event | None = None) -> Iterator[asyncio.Event]:
         """While entered, the event is set at each change behind one of the paths."""
-        subscription = Subscription(paths)
+        subscription = Subscription(paths, event)
         self._subscriptions.append(subscription)
         self._subscribed.set()
         self._renew.set()

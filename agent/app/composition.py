@@ -223,11 +223,14 @@ class Composition:
 
     # --- the end ------------------------------------------------------------------------------
 
-    async def wind_up(self, *, is_final: bool) -> None:
-        """Stop everything in reverse order; `is_final`: give leases and tokens back."""
+    async def wind_up(self, *, is_final: bool, removes_files: bool = False) -> None:
+        """Stop everything in reverse order; `is_final`: give leases and tokens back.
+
+        `removes_files`: where the bundle says so.
+        """
         for bundle in self.bundles.values():
             await self._stop(bundle)
-            if is_final and bundle.spec.remove_on_exit:
+            if removes_files and bundle.spec.remove_on_exit:
                 await bundle.remove()
         for watcher in self.watchers.values():
             await self._stop(watcher)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from agent.app.composition import Composition
@@ -13,7 +13,7 @@ from agent.app.listeners import Listeners
 from agent.config.load import Loaded
 from agent.core.clock import Clock
 from agent.core.errors import NotInTime, NotLoggedIn
-from agent.core.events import WARNING, Event
+from agent.core.events import WARNING, Advice, Event
 from agent.file_watch import FileWatch
 from agent.ledger import Ledger
 
@@ -21,13 +21,18 @@ Show = Callable[[str], None]
 
 
 async def once(
-    load: Callable[[], Loaded], *, clock: Clock, timeout: float, show: Show | None = None
+    load: Callable[[], Loaded],
+    advice: Sequence[str] = (),
+    *,
+    clock: Clock,
+    timeout: float,
+    show: Show | None = None,
 ) -> None:
     """Return when every bundle is handed over.
 
     After `timeout` seconds: NotLoggedIn if that is what it failed for, else NotInTime, which says
-    what is missing and why; leases and tokens of a failed start are given back. `show` is told of
-    progress, in a few words; the log is then quiet.
+    what is missing and why; leases and tokens of a failed start are given back. `advice` is said
+    at the start. `show` is told of progress, in a few words; the log is then quiet.
     """
     loaded = await asyncio.to_thread(load)
     ledger = Ledger(clock)
@@ -38,6 +43,8 @@ async def once(
         if show is not None:
             show(listeners.status.summary())
 
+    for text in [*advice, *loaded.warnings]:
+        emit(Advice(subject="leasehold", text=text))
     files = FileWatch(clock, emit)
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(files.run(), name="file watch")

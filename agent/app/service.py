@@ -281,7 +281,7 @@ class Service:
         grace = self._composition.configuration.shutdown_timeout
         try:
             async with asyncio.timeout(grace):
-                await self._composition.wind_up(is_final=True)
+                await self._composition.wind_up(is_final=True, removes_files=True)
         except TimeoutError:
             text = f"not everything was given back within {duration(grace)}; it ends by itself"
             self._listeners(Advice(subject="leasehold", text=text))

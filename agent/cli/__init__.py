@@ -28,6 +28,11 @@ COMMANDS = {
 }
 
 
+HOLD_FOR_A_MOMENT = ("check", "local")
+"""Commands that have secrets in memory and end by themselves; those that stay see to it, and say so
+where it can't be had."""
+
+
 class LazyGroup(click.Group):
     """Knows its commands by name, and imports one when it is called."""
 
@@ -47,13 +52,18 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-def leasehold() -> None:
+@click.pass_context
+def leasehold(context: click.Context) -> None:
     """Gets secrets out of a vault and into a process, keeps them fresh, takes them away again.
 
     \b
     Example: leasehold check -c leasehold.yaml
              leasehold agent -c leasehold.yaml
     """
+    if context.invoked_subcommand in HOLD_FOR_A_MOMENT:
+        from agent.hardening import harden
+
+        harden()
 
 
 def main() -> NoReturn:

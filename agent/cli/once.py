@@ -32,14 +32,13 @@ def command(config: tuple[Path, ...], timeout: float) -> None:
     from agent.core.clock import SystemClock
     from agent.hardening import harden
 
-    harden()
-    clock, load = SystemClock(), loader(config)
+    clock, load, advice = SystemClock(), loader(config), harden()
     if not sys.stderr.isatty():
-        run_loop(once(load, clock=clock, timeout=timeout))
+        run_loop(once(load, advice, clock=clock, timeout=timeout))
         return
     from rich.console import Console
 
     console = Console(stderr=True)
     with console.status("reading the configuration") as status:
-        run_loop(once(load, clock=clock, timeout=timeout, show=status.update))
+        run_loop(once(load, advice, clock=clock, timeout=timeout, show=status.update))
     console.print("[green]✓[/] everything is rendered")

@@ -10,7 +10,7 @@ from pathlib import Path
 from agent.config import kinds
 from agent.config.host import Host, is_readable_file
 from agent.config.report import KeyPath, Place, Report, permitted
-from agent.config.tree import Mapping
+from agent.config.tree import Mapping, Text
 from agent.config.walk import Observers, Site
 
 TemplateCheck = Callable[[str, Collection[str]], list[str]]
@@ -54,6 +54,13 @@ class References:
 
     def has_directory(self, bundle: str, directory: Path, place: Place) -> None:
         self.directories.setdefault(directory, []).append((bundle, place))
+
+    def type_of(self, store: str) -> str | None:
+        """As it stands in the configuration; None where it can't be told."""
+        stores = self.tree.entries.get("stores")
+        entry = stores.entries.get(store) if isinstance(stores, Mapping) else None
+        kind = entry.entries.get("type") if isinstance(entry, Mapping) else None
+        return kind.text if isinstance(kind, Text) else None
 
     def finish(self, report: Report) -> None:
         """What is known only at the end."""

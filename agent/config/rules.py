@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from agent.config.addresses import store_address
+from agent.config.kinds import NAME_PATTERN
 from agent.config.model import Bundle, Cert, FormatFile, SecretEntry, Tls, Validate, VaultStore
 from agent.config.references import References
 from agent.config.report import Unfit, listed, quoted
@@ -17,6 +18,7 @@ from agent.config.tree import Text
 from agent.config.walk import Checks, Reading
 
 ADDRESS_VARIABLES = ("VAULT_ADDR", "BAO_ADDR")
+_NAME = re.compile(NAME_PATTERN)
 _LOOPBACK = re.compile(r"127(?:\.[0-9]{1,3}){3}")
 _ONLY_FOR = {"field": "raw", "keys": "env", "parts": "pem"}
 _OF_ONE_SECRET = ("raw", "pem")
@@ -72,6 +74,18 @@ class Rules:
                 secret.problem(f'key "store" {why}' if stores else "there is no store to read from")
         if {"version", "data"} <= set(secret.given):
             secret.problem("version and data exclude each other: a write has no version", "version")
+        self._path(secret)
+
+    def _path(self, secret: Reading) -> None:
+        path = secret.values.get("path")
+        if path is not None and not path.strip("/ "):
+            secret.problem("names nothing", "path")
+        elif self._references.type_of(secret.values.get("store", "")) == "local":
+            if path is not None and not _NAME.fullmatch(path):
+                why = "permitted: a letter, then letters, digits, _ and -"
+                secret.problem(f"is no name in a local store; {why}", "path")
+            if "data" in secret.given:
+                secret.problem("a local store is not written to", "data")
 
     def _format_file(self, file: Reading) -> None:
         chosen, secrets = file.values.get("format"), file.values.get("secrets", ())

@@ -48,7 +48,7 @@ def _files(paths: Sequence[Path], source: Source, report: Report) -> Iterator[Pa
             _unreadable(path, error, source, report)
             continue
         if not inside:
-            report.problem(Place(str(path), 1), (), "the folder has no *.yaml")
+            report.problem(Place(str(path), 0), (), "the folder has no *.yaml")
         source.files.extend(inside)
         for each in inside:
             report.file(str(each))

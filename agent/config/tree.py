@@ -53,6 +53,10 @@ class Text(msgspec.Struct):
             return self.text == "" and not self.is_broken
         return self.style is None and self.text in _NULLS
 
+    def __repr__(self) -> str:
+        """Without `text`, and without `written`: somebody may have put a credential there."""
+        return f"<Text {self.place.file}:{self.place.line}>"
+
 
 class List(msgspec.Struct):
     """A sequence."""
@@ -100,8 +104,8 @@ class _Tree:
             return self._document()
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
-            context = f" {error.context}" if error.context else ""
-            raise Refused(line, f"is no YAML:{context}: {error.problem}") from None
+            what = ": ".join(each for each in (error.context, error.problem) if each)
+            raise Refused(line, f"is no YAML: {what}") from None
         except yaml.reader.ReaderError as error:
             line = self._content.count(b"\n", 0, error.position) + 1
             raise Refused(line, f"is no YAML: {error.reason}") from None

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -61,24 +59,26 @@ class SystemClock:
                 return False
             try:
                 async with asyncio.timeout(left) as timeout:
-                    with self._woken_after_suspension(timeout):
+                    self._wake_after_suspension(timeout)
+                    try:
                         await event.wait()
+                    finally:
+                        self._forget(timeout)
             except TimeoutError:
                 continue
         return True
 
-    @contextmanager
-    def _woken_after_suspension(self, timeout: asyncio.Timeout) -> Iterator[None]:
+    def _wake_after_suspension(self, timeout: asyncio.Timeout) -> None:
+        """Not a context manager: thousands wait, and each would keep one."""
         self._waiting.add(timeout)
         if self._look is None:
             self._look_later()
-        try:
-            yield
-        finally:
-            self._waiting.discard(timeout)
-            if not self._waiting and self._look is not None:
-                self._look.cancel()
-                self._look = None
+
+    def _forget(self, timeout: asyncio.Timeout) -> None:
+        self._waiting.discard(timeout)
+        if not self._waiting and self._look is not None:
+            self._look.cancel()
+            self._look = None
 
     def _look_later(self) -> None:
         self._lag = self._lag_now()

@@ -60,15 +60,23 @@ class Outage(StoreError):
     """No answer, or one that says nothing about the request; the same request may work later.
 
     `is_store_wide` tells a store that can't be had from one path that can't (a 500 on a read).
+    `is_of_leader`: the server answered, and pointed to a leader that did not.
     """
 
     kind = "outage"
 
     def __init__(
-        self, operation: str, store: str, path: str, reason: str, *, is_store_wide: bool = True
+        self,
+        operation: str,
+        store: str,
+        path: str,
+        reason: str,
+        *,
+        is_store_wide: bool = True,
+        is_of_leader: bool = False,
     ) -> None:
         super().__init__(operation, store, path, reason)
-        self.is_store_wide = is_store_wide
+        self.is_store_wide, self.is_of_leader = is_store_wide, is_of_leader
 
 
 class RateLimited(Outage):

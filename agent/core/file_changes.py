@@ -11,8 +11,12 @@ from typing import Protocol
 class FileChanges(Protocol):
     """Tells when the content behind a path may have changed."""
 
-    def watch(self, *paths: Path) -> AbstractContextManager[asyncio.Event]:
+    def watch(
+        self, *paths: Path, event: asyncio.Event | None = None
+    ) -> AbstractContextManager[asyncio.Event]:
         """While entered, the event is set when one of the files changes (the reader clears it).
+
+        It is a new one, unless one is given. What changed before is no change.
 
         A path that does not exist yet may come to exist. A link swapped anywhere on the way
         (the `..data` of a Kubernetes volume) is a change.

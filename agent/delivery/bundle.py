@@ -30,7 +30,7 @@ from agent.delivery.announcement import Announcement
 from agent.delivery.announcer import Announcer
 from agent.delivery.confirm import confirmation
 from agent.delivery.content import Content, load_content, template_files
-from agent.delivery.generations import Generations, RenderedFile
+from agent.delivery.generations import DATA, Claim, Generations, RenderedFile
 from agent.delivery.generations.memory import swap_advice
 from agent.delivery.generations.ownership import gid_of, uid_of
 from agent.delivery.validate import validate
@@ -73,11 +73,12 @@ class Bundle:
         self._backoff = Backoff(first=0.5, ceiling=60.0)
         self._announcer = Announcer(spec.notify, clock, emit)
         self._confirmation = None if spec.confirm is None else confirmation(spec.confirm, clock)
+        self._claim = Claim(name, spec.directory)
         self._generations: Generations | None = None
 
     async def run(self) -> None:
         secrets: frozenset[str] = frozenset()
-        with self._changes.watch(*template_files(self.spec)) as wake:
+        with self._claim, self._changes.watch(*template_files(self.spec)) as wake:
             while True:
                 with self._ledger.subscribe(secrets, wake) as subscription:
                     secrets = await self._follow(subscription, wake)
@@ -114,8 +115,15 @@ class Bundle:
             gid=gid_of(spec.group),
             allow_disk=spec.allow_disk,
         )
+        self._claim.hold()  # before anything of another agent's is taken for a killed run's
         generations.prepare()
         return generations
+
+    def _changes_of(self, generations: Generations, files: Mapping[str, RenderedFile]) -> list[str]:
+        """What is to be published; the directory is there from now on, and claimed."""
+        changed = generations.changes(files)
+        self._claim.hold()
+        return changed
 
     async def _follow(self, subscription: Subscription, wake: asyncio.Event) -> frozenset[str]:
         """Keep the files as the secrets are; return when the templates need other secrets."""
@@ -132,8 +140,25 @@ class Bundle:
                     retry_at = self._announcer.next_look_at()
             except AgentError as error:
                 retry_at = self._clock.now() + self._failed(error)
-            if await self._clock.wait(wake, retry_at):
+            if await self._wait(wake, retry_at):
                 await self._clock.sleep(self.spec.debounce)
+
+    async def _wait(self, wake: asyncio.Event, retry_at: float | None) -> bool:
+        """Wait for a change, also of the files by somebody else; False once it is `retry_at`."""
+        directory = self.spec.directory
+        with self._changes.watch(directory, directory / DATA, event=wake):
+            if retry_at is None and not await self._stands():
+                return True
+            return await self._clock.wait(wake, retry_at)
+
+    async def _stands(self) -> bool:
+        """Nobody has touched the files while they were handed over, and not been watched."""
+        if self._generations is None:
+            return True
+        try:
+            return await _whole(self._generations.stands, self.generation, self.spec.files)
+        except AgentError:  # the next update will say what it is
+            return False
 
     async def _all_usable(self, subscription: Subscription, wake: asyncio.Event) -> bool:
         """Wait until every secret has a value; False if something else has changed first."""
@@ -166,10 +191,11 @@ class Bundle:
             {name: self._as_held(entry) for name, entry in entries.items()}, self._environment
         )
         generations = await self._prepared()
-        changed = await _whole(generations.changes, files)
+        changed = await _whole(self._changes_of, generations, files)
         if changed:
             await self._publish(generations, files, changed, sorted(content.secrets))
         elif (number := await _whole(generations.current)) is not None:
+            await _whole(generations.mend)
             self._emit(BundleCurrent(bundle=self.name, generation=number))
         if not self.spec.notify:  # its app is the child, if any, and whoever runs that tells it
             self._use(await _whole(generations.current), wanted)
@@ -207,7 +233,8 @@ class Bundle:
         try:
             announcement, wall = self._announcement(candidate.number), self._clock.wall()
             await validate(self.spec, files, candidate.directory, announcement, wall)
-            is_first = await _whole(generations.current) is None
+            is_known = self.published.is_set() or self.generation
+            is_first = not is_known and await _whole(generations.current) is None
             if is_first and not self.spec.notify_first:
                 await _whole(generations.mark_announced, candidate.number)
             await self._prepare_confirmation(candidate.number)

@@ -23,6 +23,9 @@ CEILING_SHARE = 1 / 24
 
 LONGEST_CEILING = 60.0
 
+LEADERLESS_FOR = 600.0
+"""Seconds for which it is remembered that a leader did not answer."""
+
 
 class Availability:
     """Open: requests are worth sending. Closed: wait for `opened()`."""
@@ -43,6 +46,7 @@ class Availability:
         self._failing_since: float | None = None
         self._opened_at = clock.now()
         self._quiet_until = 0.0
+        self._leaderless_since = self._leaderless_at = -LEADERLESS_FOR
         self.error: Outage | None = None
 
     @property
@@ -69,7 +73,8 @@ class Availability:
         A store that has answered others since this request was sent can be had.
         """
         is_limited = isinstance(error, RateLimited)
-        if not is_limited and (not error.is_store_wide or self._succeeded_at > sent_at):
+        answers_others = self._succeeded_at > self._since(error, sent_at)
+        if not is_limited and (not error.is_store_wide or answers_others):
             return False
         if self._failing_since is None:
             self._failing_since = self._clock.now()
@@ -108,6 +113,20 @@ class Availability:
             self._let_through()  # an answer, if not a friendly one
         else:
             self._let_through()
+
+    def _since(self, error: Outage, sent_at: float) -> float:
+        """From when on an answer to others tells that this failure is not the whole store's.
+
+        A standby may read by itself while it has no leader to write: one that has answered since
+        the leader was first missed is not closed for the same reason over and over.
+        """
+        if not error.is_of_leader:
+            return sent_at
+        now, before = self._clock.now(), self._leaderless_at
+        self._leaderless_at = now
+        if before < now - LEADERLESS_FOR:
+            self._leaderless_since = now
+        return min(sent_at, self._leaderless_since)
 
     def _note(self, error: Outage) -> None:
         is_news = self.error is None or self.error.reason != error.reason

@@ -19,6 +19,10 @@ class ReadRequest(msgspec.Struct, frozen=True):
     data: Mapping[str, Any] | None = None
     version: int | None = None
 
+    def __repr__(self) -> str:
+        """Without `data`: what is written to a store may be a secret, too."""
+        return f"ReadRequest(path={self.path!r}, version={self.version!r})"
+
 
 class Parent(msgspec.Struct, frozen=True):
     """What the store knows of that on which leases hang (Vault: a token). Instants of `now`.

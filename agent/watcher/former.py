@@ -27,7 +27,7 @@ class FormerValues:
         self._name, self._store, self._ledger = name, store, ledger
         self._outlook, self._clock, self._emit = outlook, clock, emit
         self._holdings: list[Holding] = []
-        self._wake = asyncio.Event()
+        self._wake: asyncio.Event | None = None  # 700 bytes, and most secrets never have a former
         self.is_revoking = True
 
     def add(self, holding: Holding) -> None:
@@ -41,17 +41,19 @@ class FormerValues:
 
     def look_again(self) -> None:
         """A consumer has let go, or the store has changed."""
-        self._wake.set()
+        if self._wake is not None:
+            self._wake.set()
 
     async def run(self) -> None:
         """Care for them; returns when the last one is retired."""
+        self._wake = wake = asyncio.Event()
         while self._holdings:
-            self._wake.clear()
+            wake.clear()
             for holding in list(self._holdings):
                 await self._tend(holding)
             next_at = min(map(self._next_at, self._holdings), default=NEVER)
             if self._holdings:
-                await self._clock.wait(self._wake, None if next_at == NEVER else next_at)
+                await self._clock.wait(wake, None if next_at == NEVER else next_at)
 
     async def retire_all(self) -> None:
         """Now, whoever holds them."""

@@ -23,6 +23,7 @@ from agent.core.errors import (
     StoreError,
 )
 from agent.core.events import Advice, LoggedIn, StoreBack, StoreDown
+from agent.core.lease import Lease, Term
 from agent.stores.base import ReadRequest
 from agent.stores.vault.store import Vault
 from agent.stores.vault.transport import MAX_BODY
@@ -31,7 +32,7 @@ from tests.rig.bao_client import Bao, Kv
 from tests.rig.bao_server import ROOT_TOKEN, Server
 from tests.rig.faults import Answer, Cut, Fault, Hang, Reset
 from tests.rig.openbao import MakeServer
-from tests.rig.proxy import Proxy
+from tests.rig.proxy import Proxy, path
 from tests.rig.raw_server import talking
 from tests.rig.stores import Changes, Recorder, ready, root, vault
 from tests.rig.tls import Authority
@@ -304,6 +305,26 @@ async def test_a_standby_points_to_its_leader(
         await store.read(ReadRequest(kv.cli("app")))
         standby.fault(Answer(307, b"", location), lambda seen: seen.path.startswith(kv.mount))
         assert (await store.read(ReadRequest(kv.cli("app")))).value["password"] == SECRET
+
+
+async def test_a_standby_that_reads_by_itself_while_its_leader_is_gone(
+    bao: Bao, proxy: Proxy
+) -> None:
+    """What needs the leader fails at its own pace, and what the standby reads goes on."""
+    kv = entry(bao)
+    leader = {"Location": "http://127.0.0.1:1/v1/leader"}
+    events = Recorder()
+    async with vault(proxy.address, ROOT, events=events) as store:
+        proxy.fault(Answer(307, b"", leader), path("sys/leases/renew"))
+        lease = Lease("x/1", Term(0.0, 60.0, True, 60.0))
+        for attempt in range(3):
+            with pytest.raises(
+                Outage, match=r"the leader that it points to, 127\.0\.0\.1:1: can't"
+            ):
+                await store.renew(lease)
+            await ready(store, events)
+            await store.read(ReadRequest(kv.cli("app")))
+            assert len(events.all(StoreDown)) == 1, attempt
 
 
 async def test_a_redirect_in_a_circle_ends(bao: Bao, proxy: Proxy) -> None:

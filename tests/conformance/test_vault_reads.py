@@ -160,6 +160,25 @@ async def test_an_engine_upgraded_meanwhile_is_asked_about_again(
         assert (await store.read(ReadRequest(kv.cli("app")))).value["password"] == "n3w"
 
 
+async def test_an_engine_upgraded_meanwhile_under_a_policy_for_its_new_paths_only(
+    bao: Bao, proxy: Proxy, clock: JumpClock
+) -> None:
+    """The old path is denied then, not missing."""
+    kv = bao.kv(1)
+    kv.put("app", password="s3cret")
+    clock.idle_seconds = 0.01
+    async with vault(proxy.address, ROOT, clock=clock) as store:
+        await store.read(ReadRequest(kv.cli("app")))
+        bao.request("POST", f"sys/mounts/{kv.mount}/tune", {"options": {"version": "2"}})
+        upgraded = Kv(bao, kv.mount, 2)
+        await eventually(lambda: is_written(upgraded, password="n3w"))
+        proxy.fault(faults.DENIED, lambda seen: seen.path == f"{kv.mount}/app")
+        await clock.advance(301)
+        with pytest.raises(Denied):
+            await store.read(ReadRequest(kv.cli("app")))
+        assert (await store.read(ReadRequest(kv.cli("app")))).value["password"] == "n3w"
+
+
 # --- engines ----------------------------------------------------------------------------------
 
 

@@ -142,3 +142,24 @@ async def test_two_bundles_share_one_fetch_and_one_lease(
     assert len(made.leases()) == 1
     await agent.stop()
     assert not made.leases()
+
+
+async def test_files_are_removed_at_the_end_where_that_is_wanted(
+    leasehold: Start, scene: Scene
+) -> None:
+    scene.kv.put("app", password=value())
+    files = {"password": "{{ app.password }}"}
+    configuration = scene.configuration(
+        secrets={"app": scene.secret("app")},
+        bundles={
+            "gone": scene.bundle("gone", files, remove_on_exit=True),
+            "kept": scene.bundle("kept", files),
+        },
+    )
+    assert (await (await leasehold(configuration, "once")).wait()).code == 0
+    assert (scene.memory / "gone/password").exists(), "`once` renders for those who come after it"
+    agent = await leasehold(configuration)
+    await agent.event("ready")
+    assert (await agent.stop()).code == 0
+    assert not (scene.memory / "gone").exists()
+    assert (scene.memory / "kept/password").read_text().startswith("s3cr3t")

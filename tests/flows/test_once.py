@@ -58,6 +58,28 @@ async def test_a_second_run_over_what_the_first_left(leasehold: Start, scene: Sc
     assert diary.entries() == ["app 2 "]
 
 
+async def test_what_a_configuration_is_warned_of_is_said_as_by_the_agent(
+    leasehold: Start, scene: Scene, made: Database
+) -> None:
+    configuration = both(scene, made)
+    configuration["secrets"] |= {"spare": scene.secret("app")}
+    once = await leasehold(configuration, "once")
+    assert (await once.wait()).code == 0
+    assert any("secrets.spare: is used by no file" in each["text"] for each in once.all("advice"))
+
+
+async def test_one_that_fails_leaves_what_an_earlier_one_rendered(
+    leasehold: Start, scene: Scene, made: Database
+) -> None:
+    configuration = both(scene, made, remove_on_exit=True)
+    assert (await (await leasehold(configuration, "once")).wait()).code == 0
+    rendered = (scene.memory / "app/both").read_text()
+    scene.proxy.fault(DENIED, path(scene.kv.api("app")))
+    once = await leasehold(configuration, "once", ["--timeout", "1s"])
+    assert (await once.wait()).code == 3
+    assert (scene.memory / "app/both").read_text() == rendered
+
+
 async def test_what_is_not_had_in_time_is_named_and_nothing_is_left(
     leasehold: Start, scene: Scene, made: Database
 ) -> None:

@@ -154,14 +154,16 @@ async def test_the_child_ends_before_its_leases_do(
 ) -> None:
     made = database(ttl="1h")
     scene.allow(made.path, "read")
-    lasting = scene.folder / "lasting.sh"
-    lasting.write_text("#!/bin/sh\ntrap 'sleep 0.5; exit 0' TERM\nwhile :; do sleep 0.05; done\n")
+    lasting, listens = scene.folder / "lasting.sh", scene.folder / "listens"
+    life = f"trap 'sleep 0.5; exit 0' TERM; touch {listens}; while :; do sleep 0.05; done"
+    lasting.write_text(f"#!/bin/sh\n{life}\n")
     lasting.chmod(0o755)
     configuration = parent(
         scene, child, command=[str(lasting)], environment={"PASSWORD": "{{ db.password }}"}
     )
     run = await leasehold(configuration | {"secrets": {"db": {"path": made.path}}}, "run")
     await run.event("ready")
+    await eventually(listens.exists)
     run.send(signal.SIGTERM)
     await run.event("process_stopping")
     assert len(made.leases()) == 1
@@ -312,10 +314,12 @@ async def test_asked_twice_it_ends_at_once_and_takes_the_child_with_it(
     leasehold: Start, scene: Scene, child: Child
 ) -> None:
     scene.kv.put("app", password=value())
-    stubborn = ["--", "/bin/sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"]
-    run = await leasehold(parent(scene, child), "run", stubborn)
+    listens = scene.folder / "listens"
+    stubborn = f"trap '' TERM; touch {listens}; while :; do sleep 0.05; done"
+    run = await leasehold(parent(scene, child), "run", ["--", "/bin/sh", "-c", stubborn])
     started = await run.event("process_started")
     await run.event("ready")
+    await eventually(listens.exists)
     run.send(signal.SIGTERM)
     await run.event("process_stopping")
     run.send(signal.SIGTERM)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from tests.rig.agent import Leasehold, Start
 from tests.rig.app import Diary
 from tests.rig.postgres import MakeDatabase
@@ -73,12 +71,10 @@ async def test_leases_are_replaced_at_once_and_values_without_one_are_left_alone
     file = scene.memory / "kv/p"
     before = file.stat()
     await has_lived(agent)
-    started_at = time.monotonic()
     scene.bao.revoke_accessor(scene.tokens()[0])
     await agent.event("token_lost", leases=1)
     await agent.event("secret_read", secret="db", within=2)
     await agent.event("bundle_notified", bundle="db", generation=2)
-    assert time.monotonic() - started_at < 4
     await agent.event("secret_read", secret="lively", is_changed=False)
     assert scene.reads("quiet") == 1 and file.stat() == before
     assert diary.entries() == ["db 2 "]

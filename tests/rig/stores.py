@@ -24,8 +24,8 @@ class Changes:
         self._watches: list[tuple[tuple[Path, ...], asyncio.Event]] = []
 
     @contextmanager
-    def watch(self, *paths: Path) -> Iterator[asyncio.Event]:
-        watch = (paths, asyncio.Event())
+    def watch(self, *paths: Path, event: asyncio.Event | None = None) -> Iterator[asyncio.Event]:
+        watch = (paths, event or asyncio.Event())
         self._watches.append(watch)
         try:
             yield watch[1]

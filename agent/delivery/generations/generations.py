@@ -14,7 +14,8 @@ is a PublishError that names the file and what to do.
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterator, Mapping
+import stat
+from collections.abc import Collection, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -124,6 +125,13 @@ class Generations:
             made = {name: place.as_made(root, file) for name, file in files.items()}
         return sorted(name for name in held.keys() | made if held.get(name) != made.get(name))
 
+    def stands(self, number: int, files: Collection[str]) -> bool:
+        """This generation is what an app sees, and these files are in it."""
+        with self._opened_if_there() as root:
+            if root is None or layout.current(root, self._trusted) != number:
+                return False
+            return layout.seen(root) >= layout.tops(files)
+
     def announced(self) -> int | None:
         """The generation that the app was last told of, as known since `prepare`."""
         return self._marker.announced
@@ -134,7 +142,7 @@ class Generations:
         """A complete candidate, in place of one that was neither published nor discarded."""
         with self._opened(make=True) as root:
             layout.refuse_names(files)
-            layout.refuse_foreign(root, {name.split("/")[0] for name in files})
+            layout.refuse_foreign(root, layout.tops(files))
             self._drop_above(root, layout.current(root, self._trusted) or 0)
             number = max(self._marker.highest, *layout.claimed(root), 0) + 1
             self._fill(root, generation_name(number), files)
@@ -158,6 +166,15 @@ class Generations:
                 return
             if candidate.number > (layout.current(root, self._trusted) or 0):
                 self._drop_above(root, candidate.number - 1)
+
+    def mend(self) -> None:
+        """Put back what somebody has taken from around the current generation: links and mode."""
+        with self._opened() as root:
+            if self._marker.is_made and not self._is_settled(root):
+                self._settle(root)
+            number = layout.current(root, self._trusted)
+            if number is not None and layout.missing(root, number):
+                self._switch(root, number)
 
     def restore(self, number: int) -> None:
         """Put an earlier generation back by one rename; those after it are removed."""
@@ -249,10 +266,15 @@ class Generations:
         self._settle(root)
 
     def _settle(self, root: int) -> None:
+        settle(root, self._mode(), self._folder.uid, self._folder.gid)
+
+    def _is_settled(self, root: int) -> bool:
+        return stat.S_IMODE(os.fstat(root).st_mode) == self._mode()
+
+    def _mode(self) -> int:
         """The configured mode; but the agent has to go on writing where it is the owner."""
-        folder = self._folder
-        own = 0o700 if folder.uid in (None, os.geteuid()) else 0
-        settle(root, folder.mode | own, folder.uid, folder.gid)
+        own = 0o700 if self._folder.uid in (None, os.geteuid()) else 0
+        return self._folder.mode | own
 
     def _admit(self, root: int) -> None:
         place.refuse_untrusted(root, self._trusted)

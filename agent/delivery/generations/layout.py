@@ -85,6 +85,17 @@ def own_links(root: int) -> set[str]:
     }
 
 
+def tops(files: Iterable[str]) -> set[str]:
+    """The names that these files, or the folders they are in, have in the directory."""
+    return {name.split("/")[0] for name in files}
+
+
+def missing(root: int, number: int) -> set[str]:
+    """The names of a generation that have no link."""
+    with opened(generation_name(number), root) as folder:
+        return set(names_in(folder)) - own_links(root)
+
+
 def refuse_names(names: Iterable[str]) -> None:
     """OSError for the first that is no relative path of a file, or is one of our own names."""
     for name in names:
@@ -167,11 +178,16 @@ def _take_back(root: int, before: str | None) -> None:
         else:
             _point(root, target_of(root, DATA), before)
     with suppress(OSError):
-        unlink(root, own_links(root) - _seen(root))
+        unlink(root, own_links(root) - _current_names(root))
         sweep(root)
 
 
-def _seen(root: int) -> set[str]:
+def seen(root: int) -> set[str]:
+    """The names that lead to something in the current generation."""
+    return own_links(root) & _current_names(root)
+
+
+def _current_names(root: int) -> set[str]:
     number = number_of(target_of(root, DATA) or "")
     if number is None:
         return set()

@@ -133,6 +133,8 @@ def _yaml(text: str) -> None:
             elif isinstance(event, yaml.NodeEvent) and event.anchor is not None:
                 anchors.add(event.anchor)
     except yaml.MarkedYAMLError as error:
+        if "nesting depth" in (error.problem or ""):  # newer libyaml counts, too, and looks ahead
+            raise RecursionError from None
         raise _Unparsable(_marked(error.problem_mark or error.context_mark)) from None
     except yaml.YAMLError:
         raise _Unparsable("it has control characters") from None

@@ -37,6 +37,7 @@ from agent.stores.vault.client import VaultClient
 from agent.stores.vault.token import Token, Tokens, token_of
 
 LONGEST_LOGIN_PAUSE = 300.0
+LONGEST_PAUSE_WITHOUT_ANSWER = 15.0
 SHORTEST_TOKEN_LIFE = 5.0
 """A token that dies sooner than this is no success of its login: the next is not at once."""
 
@@ -185,20 +186,20 @@ class AutoAuth:
         """An outage of the whole store sets the pace by itself; else there is a backoff."""
         if isinstance(error, Outage) and error.is_store_wide:
             return
-        if not isinstance(error, Outage):
+        is_outage = isinstance(error, Outage)
+        if not is_outage:
             self.refusal = error
             self._changed()
+        self._backoff.ceiling = LONGEST_PAUSE_WITHOUT_ANSWER if is_outage else LONGEST_LOGIN_PAUSE
         pause = self._backoff.delay()
         self._login_at = self._clock.now() + pause
-        self._emit(
-            LoginFailed(
-                store=self._store, method=self._method.name, reason=error.reason, retry_after=pause
-            )
-        )
+        store, method = self._store, self._method.name
+        failed = LoginFailed(store=store, method=method, reason=error.reason, retry_after=pause)
+        self._emit(failed)
 
     async def _use(self, grant: Grant, asked_at: float) -> None:
         """A grant becomes the current token; the one before lives on for its leases."""
-        self.refusal = None
+        self.refusal, self._backoff.ceiling = None, LONGEST_LOGIN_PAUSE
         fresh = token_of(grant, self._client, asked_at=asked_at, now=self._clock.now())
         self._wants_login = False
         if self.current is not None and self.current.secret == grant.token:
@@ -286,13 +287,10 @@ class AutoAuth:
             return
         token.ending_since = self._clock.now()
         if token.leases and token.ends_at is not None:
+            left, leases = token.ends_at - token.ending_since, len(token.leases)
+            reason = "the token nears its end and has a successor"
             self._emit(
-                TokenEnding(
-                    store=self._store,
-                    leases=len(token.leases),
-                    ends_after=token.ends_at - token.ending_since,
-                    reason="the token nears its end and has a successor",
-                )
+                TokenEnding(store=self._store, leases=leases, ends_after=left, reason=reason)
             )
         self._changed()
         self._wake.set()

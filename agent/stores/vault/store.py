@@ -111,7 +111,7 @@ class Vault:
             if mount.kv_version is not None:
                 return await self._read_kv(mount, request)
             return await self._plain(request.path, lambda client: client.read(request.path))
-        except Missing:
+        except (Missing, Denied):  # of another version, it may be where a policy allows nothing
             self._preflight.doubt(mount)
             raise
 

@@ -160,12 +160,19 @@ class Connection:
                         continue
                     content = await _whole(response)
             except TimeoutError:
-                raise Outage(operation, self.store, path, "no answer in time") from None
+                raise self._no_answer(operation, path, url, "no answer in time") from None
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                raise Outage(operation, self.store, path, reason_of(error)) from None
+                raise self._no_answer(operation, path, url, reason_of(error)) from None
             self._raise_for_status(operation, path, response, content)
             return self._parsed(operation, path, content)
         raise Outage(operation, self.store, path, "redirected too often")
+
+    def _no_answer(self, operation: str, path: str, url: str, reason: str) -> Outage:
+        """Of this server, or of the leader that it points to: then that is named."""
+        if url == self.base + path:
+            return Outage(operation, self.store, path, reason)
+        reason = f"the leader that it points to, {URL(url).authority}: {reason}"
+        return Outage(operation, self.store, path, reason, is_of_leader=True)
 
     def _redirected(
         self, operation: str, path: str, url: str, response: aiohttp.ClientResponse

@@ -103,7 +103,7 @@ def test_an_empty_folder_and_a_missing_file_are_problems(tmp_path: Path) -> None
     with pytest.raises(ConfigurationError) as caught:
         load([tmp_path / "conf.d", tmp_path / "none.yaml"], environment={})
     assert caught.value.problems == [
-        f"{tmp_path}/conf.d:1: the folder has no *.yaml",
+        f"{tmp_path}/conf.d: the folder has no *.yaml",
         f"{tmp_path}/none.yaml: can't be read: No such file or directory",
     ]
 

@@ -187,6 +187,36 @@ async def test_trouble_with_one_path_is_not_the_stores(clock: JumpClock) -> None
         assert watch.availability.is_open
 
 
+LEADERLESS = Outage(*WHERE, "the leader that it points to: can't connect", is_of_leader=True)
+
+
+async def test_a_standby_that_reads_without_its_leader_is_not_closed_over_and_over(
+    clock: JumpClock,
+) -> None:
+    async with watching(clock) as watch:
+        watch.error = None
+        watch.fails(LEADERLESS)
+        await clock.advance(3)
+        watch.availability.succeeded()
+        for _ in range(20):
+            await clock.advance(1)
+            assert not watch.fails(LEADERLESS)  # whether or not others were answered in between
+        assert watch.kinds() == [StoreDown, StoreBack]
+
+
+async def test_without_its_leader_a_standby_that_answers_nobody_is_closed(
+    clock: JumpClock,
+) -> None:
+    async with watching(clock) as watch:
+        watch.error = None
+        for _ in range(5):
+            assert watch.fails(LEADERLESS)
+            await clock.advance(3)
+        watch.availability.succeeded()
+        await clock.advance(3600)
+        assert watch.fails(LEADERLESS)  # another day, another leader
+
+
 async def test_a_store_that_has_answered_others_since_can_be_had(clock: JumpClock) -> None:
     """One request hangs among many that don't: it is about that path."""
     async with watching(clock) as watch:

@@ -9,7 +9,6 @@ import logging
 import os
 import pty
 import re
-import time
 import warnings
 from collections.abc import Iterator
 from datetime import datetime
@@ -178,13 +177,13 @@ def test_level_and_format_can_change_while_it_is_at_work(stream: TextIO) -> None
     assert line.endswith(" error   this")
 
 
-def test_a_request_that_is_filtered_costs_next_to_nothing(stream: TextIO) -> None:
-    log = make(stream)
-    event = RequestDone(store="vault", operation="read", seconds=0.1, outcome="ok")
-    began = time.perf_counter()
-    for _ in range(10_000):
-        log(event)
-    assert time.perf_counter() - began < 0.05
+def test_of_an_event_that_is_filtered_no_sentence_is_made(stream: TextIO) -> None:
+    class Unspoken(RequestDone, frozen=True, kw_only=True):
+        def __str__(self) -> str:
+            raise AssertionError("nobody reads it")
+
+    make(stream)(Unspoken(store="vault", operation="read", seconds=0.1, outcome="ok"))
+    assert read_file(stream) == ""
 
 
 def test_words_of_others_are_redacted_and_names_are_not(stream: TextIO) -> None:
@@ -255,10 +254,8 @@ def pipe() -> Iterator[tuple[TextIO, int]]:
 def test_a_reader_that_has_stalled_holds_nothing_up(pipe: tuple[TextIO, int]) -> None:
     stream, reader = pipe
     log = make(stream)
-    began = time.perf_counter()
     for _ in range(1000):
         log(LOGGED_IN)
-    assert time.perf_counter() - began < 1
     dropped = log.dropped
     assert dropped > 800
     assert len(json_lines(os.read(reader, 1 << 20).decode())) == 1000 - dropped

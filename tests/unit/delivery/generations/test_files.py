@@ -462,3 +462,21 @@ def test_bundles_that_start_at_once_share_new_parents(memory_directory: Path) ->
         assert list(threads.map(start, range(64))) == [1] * 64
     names = {f"bundle-{index}" for index in range(64)}
     assert names_in(memory_directory / "run" / "leasehold") == names
+
+
+def test_what_is_taken_from_around_a_generation_is_missed_and_mended(directory: Path) -> None:
+    of = generations(directory)
+    of.prepare()
+    number = published(of, a="1", b="1")
+    assert of.stands(number, "ab")
+    assert not of.stands(number + 1, "ab")
+    assert not of.stands(number, "abc")
+    (directory / "a").unlink()
+    directory.chmod(0o755)
+    before = (directory / "..data").lstat()
+    assert not of.stands(number, "ab")
+    of.mend()
+    assert of.stands(number, "ab")
+    assert (directory / "a").read_text() == "1"
+    assert directory.stat().st_mode & 0o777 == 0o750
+    assert (directory / "..data").lstat() == before

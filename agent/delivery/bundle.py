@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from agent.config.model import Bundle as BundleSpec
 from agent.core.backoff import Backoff
-from agent.core.clock import Clock, wall_at
+from agent.core.clock import Clock
 from agent.core.errors import AgentError, ConfirmError, DeliveryError
 from agent.core.events import (
     Advice,
@@ -29,13 +29,12 @@ from agent.core.file_changes import FileChanges
 from agent.delivery.announcement import Announcement
 from agent.delivery.announcer import Announcer
 from agent.delivery.confirm import confirmation
-from agent.delivery.content import Content, load_content, template_files
+from agent.delivery.content import Content, as_held, load_content, template_files
 from agent.delivery.generations import DATA, Claim, Generations, RenderedFile
 from agent.delivery.generations.memory import swap_advice
 from agent.delivery.generations.ownership import gid_of, uid_of
 from agent.delivery.validate import validate
-from agent.ledger import Entry, Ledger, Subscription
-from agent.rendering.values import Held
+from agent.ledger import Ledger, Subscription
 
 T = TypeVar("T")
 
@@ -188,7 +187,8 @@ class Bundle:
         wanted = {name: entry.revision for name, entry in entries.items()}
         self._hold(self._proven, wanted)
         files = content.render(
-            {name: self._as_held(entry) for name, entry in entries.items()}, self._environment
+            {name: as_held(entry, self._clock) for name, entry in entries.items()},
+            self._environment,
         )
         generations = await self._prepared()
         changed = await _whole(self._changes_of, generations, files)
@@ -216,11 +216,6 @@ class Bundle:
             self._consumer,
             {name: {each[name] for each in revisions if name in each} for name in names},
         )
-
-    def _as_held(self, entry: Entry) -> Held:
-        assert entry.reading is not None  # noqa: S101  # `_all_usable` has seen to it
-        expires_at = None if entry.expires_at is None else wall_at(self._clock, entry.expires_at)
-        return Held(entry.reading, expires_at)
 
     async def _publish(
         self,

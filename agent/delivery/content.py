@@ -9,9 +9,11 @@ from typing import Protocol
 import msgspec
 
 from agent.config.model import Bundle, FileEntry, FileOptions, FormatFile, TemplateFile
+from agent.core.clock import Clock, wall_at
 from agent.core.errors import RenderError
 from agent.delivery.generations import RenderedFile
 from agent.delivery.generations.ownership import gid_of, uid_of
+from agent.ledger import Entry
 from agent.rendering.formats import render_format
 from agent.rendering.templates import compile_template
 from agent.rendering.values import Held
@@ -53,6 +55,13 @@ class Content(msgspec.Struct, frozen=True):
             name: RenderedFile(source.render(held, environment), *self.options[name])
             for name, source in self.sources.items()
         }
+
+
+def as_held(entry: Entry, clock: Clock) -> Held:
+    """What rendering sees of a secret that has a value."""
+    assert entry.reading is not None  # noqa: S101  # whoever asks has seen to it
+    expires_at = None if entry.expires_at is None else wall_at(clock, entry.expires_at)
+    return Held(entry.reading, expires_at)
 
 
 def load_content(bundle: str, spec: Bundle) -> Content:

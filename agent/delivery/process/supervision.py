@@ -11,9 +11,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from agent.config.model import Process
-from agent.core.clock import Clock, wall_at
+from agent.core.clock import Clock
 from agent.core.errors import RenderError
 from agent.core.events import BundleFailed, Emit
+from agent.delivery.content import as_held
 from agent.delivery.process.child import ChildProcess
 from agent.delivery.process.provision import Provision
 from agent.ledger import Ledger
@@ -138,12 +139,7 @@ class Supervision:
         """What the child is to have now; None while a secret has no value or can't be rendered."""
         entries = self._ledger.snapshot(self._secrets)
         held = {
-            name: Held(
-                entry.reading,
-                None if entry.expires_at is None else wall_at(self._clock, entry.expires_at),
-            )
-            for name, entry in entries.items()
-            if entry.reading is not None and entry.is_usable
+            name: as_held(entry, self._clock) for name, entry in entries.items() if entry.is_usable
         }
         if len(held) < len(entries):
             return None

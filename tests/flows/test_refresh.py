@@ -58,7 +58,8 @@ async def test_all_are_read_again_and_nothing_new_changes_nothing(
     assert (done.code, done.out) == (0, "reading again: one, two")
     await eventually(lambda: held(scene, "two") == new, within=2)
     await agent.event("secret_read", secret="one", is_changed=False)
-    assert [each["bundle"] for each in agent.all("bundle_published", generation=2)] == ["two"]
+    await agent.event("bundle_published", bundle="two", generation=2)
+    assert agent.all("bundle_published", bundle="one", generation=2) == []
     await agent.stop()
 
 

@@ -1,0 +1,148 @@
+"""What is worth keeping of one run for the next: the sealed cache's content, as plain data.
+
+Instants are of `Clock.now()` of the run that wrote them; `shifted` makes them the reader's. A book
+is as secret as its values: nothing in it prints more than how much there is.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import msgspec
+from msgspec.structs import replace
+
+from agent.core.lease import Lease, Term
+from agent.core.secret import Reading, Secret
+
+
+class _Redacted:
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+
+class KeptValue(_Redacted, msgspec.Struct, frozen=True):
+    """One reading. `revision` is the ledger's, `proven_at` when the store last vouched for it."""
+
+    revision: int
+    fields: dict[str, Any]
+    version: str
+    read_at: float
+    proven_at: float
+    lease: Lease | None = None
+    not_after: float | None = None
+    read_again_after: float | None = None
+    metadata: dict[str, str] = {}
+
+    @classmethod
+    def of(cls, reading: Reading, *, revision: int, read_at: float, proven_at: float) -> Self:
+        """A reading, to be kept."""
+        return cls(
+            revision,
+            reading.value.reveal(),
+            reading.version,
+            read_at,
+            proven_at,
+            reading.lease,
+            reading.not_after,
+            reading.read_again_after,
+            dict(reading.metadata),
+        )
+
+    def reading(self) -> Reading:
+        """The reading again."""
+        return Reading(
+            Secret(self.fields),
+            self.version,
+            self.lease,
+            self.not_after,
+            self.read_again_after,
+            self.metadata,
+        )
+
+    def shifted(self, by: float) -> Self:
+        lease = self.lease
+        if lease is not None:
+            lease = replace(lease, term=_shifted(lease.term, by))
+        read_at, proven_at = self.read_at + by, self.proven_at + by
+        return replace(self, lease=lease, read_at=read_at, proven_at=proven_at)
+
+
+class KeptSecret(_Redacted, msgspec.Struct, frozen=True):
+    """One secret of the configuration; `place` tells whether the next run means the same one.
+
+    `former`: values that were replaced and not yet retired. `is_minting`: a request that may make a
+    lease was under way; nobody knows what has become of it.
+    """
+
+    store: str
+    place: str
+    current: KeptValue | None = None
+    former: list[KeptValue] = []
+    is_minting: bool = False
+
+    def shifted(self, by: float) -> Self:
+        current = None if self.current is None else self.current.shifted(by)
+        return replace(self, current=current, former=[each.shifted(by) for each in self.former])
+
+
+class KeptToken(_Redacted, msgspec.Struct, frozen=True):
+    """A token that is alive as far as is known; `term` None: it never ends."""
+
+    id: str
+    secret: str
+    term: Term | None
+    increment: float
+    is_ours: bool
+    had_at: float
+
+    def shifted(self, by: float) -> Self:
+        term = None if self.term is None else _shifted(self.term, by)
+        return replace(self, term=term, had_at=self.had_at + by)
+
+
+class KeptStore(_Redacted, msgspec.Struct, frozen=True):
+    """The identity at one store: tokens, oldest first; `current` is the id of that in use."""
+
+    place: str
+    tokens: list[KeptToken] = []
+    current: str | None = None
+
+    def shifted(self, by: float) -> Self:
+        return replace(self, tokens=[each.shifted(by) for each in self.tokens])
+
+
+class Book(_Redacted, msgspec.Struct, frozen=True):
+    """Everything, by name. `bundles`: the revisions of secrets that each one's app is known to use.
+
+    `boot`, `now` and `wall` are of the moment of writing.
+    """
+
+    host: str
+    boot: str
+    now: float
+    wall: float
+    secrets: dict[str, KeptSecret] = {}
+    stores: dict[str, KeptStore] = {}
+    bundles: dict[str, dict[str, int]] = {}
+
+    def shifted(self, by: float) -> Self:
+        """All instants moved by so many seconds."""
+        return replace(
+            self,
+            now=self.now + by,
+            secrets={name: each.shifted(by) for name, each in self.secrets.items()},
+            stores={name: each.shifted(by) for name, each in self.stores.items()},
+        )
+
+    def highest_revision(self) -> int:
+        """The highest number that any value has; 0 without values."""
+        values = [
+            value.revision
+            for secret in self.secrets.values()
+            for value in [*secret.former, *([secret.current] if secret.current else [])]
+        ]
+        return max(values, default=0)
+
+
+def _shifted(term: Term, by: float) -> Term:
+    return replace(term, began_at=term.began_at + by)

@@ -1,6 +1,7 @@
 # make            what there is
 # make test       unit, flows, conformance     make test-faults   what breaks things (root where it must)
 # make check      style, types, imports        make bench         side by side with bao agent
+# make test-deploy  real nginx, real clients, real clocks (installs Debian's packages where it is root)
 # make demo       a minute of the real thing
 PYTHON ?= python3
 VENV   := .venv
@@ -8,7 +9,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PYTEST := $(BIN)/pytest -n auto --dist loadfile
 
-.PHONY: help venv test test-faults check bench demo clean
+.PHONY: help venv test test-faults test-deploy check bench demo clean
 
 help:
 	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST))
@@ -24,7 +25,11 @@ test: venv
 	@$(PYTEST) tests/unit tests/flows tests/conformance
 
 test-faults: venv
-	@$(PYTEST) tests/faults
+	@$(PYTEST) --dist loadgroup --matrix-into docs/reliability.md tests/faults
+
+test-deploy: venv
+	@tests/deploy/prepare
+	@$(PYTEST) tests/deploy
 
 check: venv
 	@$(BIN)/ruff check

@@ -124,12 +124,23 @@ class _Watching:
 
     def follow(self, step_seconds: float) -> str | None:
         """Return None once stopped, or when other directories are wanted; else why it can't be."""
+        self._watched = self._wanted = self._directories()
+        self._renew.set()
+        try:
+            for notice in self._notices(step_seconds):
+                self._look(is_noticed=bool(notice))
+        except FileNotFoundError:  # a directory went between the look and the watch
+            self._stopped.wait(step_seconds)
+        except (OSError, RuntimeError) as error:
+            return str(error)
+        return None
+
+    def _notices(self, step_seconds: float) -> Iterator[object]:
+        """Imported when first needed: an OSError if there is no descriptor to read it with."""
         from watchfiles import watch
 
         logging.getLogger("watchfiles").setLevel(logging.WARNING)
-        self._watched = self._wanted = self._directories()
-        self._renew.set()
-        notices = watch(
+        return watch(
             *self._watched,
             watch_filter=None,
             debounce=1,
@@ -141,14 +152,6 @@ class _Watching:
             recursive=False,
             ignore_permission_denied=True,
         )
-        try:
-            for notice in notices:
-                self._look(is_noticed=bool(notice))
-        except FileNotFoundError:  # a directory went between the look and the watch
-            self._stopped.wait(step_seconds)
-        except (OSError, RuntimeError) as error:
-            return str(error)
-        return None
 
     def is_set(self) -> bool:
         """watchfiles asks this at each step: is it to stop?

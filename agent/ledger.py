@@ -2,7 +2,8 @@
 
 Watchers write, everybody else reads immutable entries or waits for names to change. Consumers
 (bundles, the child process) *hold* revisions: a revision that is neither current nor held by
-anyone is ready to be retired, and its watcher is told so.
+anyone is ready to be retired, and its watcher is told so. A consumer whose app did not work with a
+revision lets go of it and *rejects* it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
-from itertools import count
 
 import msgspec
 from msgspec.structs import replace
@@ -20,6 +20,9 @@ from agent.core.clock import Clock
 from agent.core.secret import Reading
 
 OnRelease = Callable[[], None]
+
+REFUSED = "refused"
+"""The `kind` of an entry whose newer value an app has refused: the store is well."""
 
 
 class State(Enum):
@@ -79,11 +82,13 @@ class Ledger:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._entries: dict[str, Entry] = {}
-        self._revisions = count(1)
+        self._last_revision = 0
         self._subscriptions: dict[str, set[Subscription]] = {}
         self._holds: dict[str, dict[str, frozenset[int]]] = {}
         self._holders: dict[str, set[str]] = {}
         self._on_release: dict[str, set[OnRelease]] = {}
+        self._former: dict[str, dict[int, float | None]] = {}
+        self._rejected: dict[str, tuple[int, str]] = {}
 
     # --- for readers --------------------------------------------------------------------------
 
@@ -98,6 +103,21 @@ class Ledger:
     def snapshot(self, names: Iterable[str]) -> dict[str, Entry]:
         """Entries of one moment."""
         return {name: self.entry(name) for name in names}
+
+    def is_alive(self, name: str, revision: int) -> bool:
+        """Whether this value works, as far as is known: the current one, or one that was."""
+        entry = self.entry(name)
+        if entry.revision == revision:
+            return entry.is_usable and self._is_to_come(entry.expires_at)
+        former = self._former.get(name, {})
+        return revision in former and self._is_to_come(former[revision])
+
+    def ends_at(self, name: str, revision: int) -> float | None:
+        """When this value ends; None: never, or nothing is known of it."""
+        entry = self.entry(name)
+        if entry.revision == revision:
+            return entry.expires_at
+        return self._former.get(name, {}).get(revision)
 
     @contextmanager
     def subscribe(self, names: Iterable[str], event: asyncio.Event) -> Iterator[Subscription]:
@@ -114,7 +134,10 @@ class Ledger:
     # --- for consumers ------------------------------------------------------------------------
 
     def hold(self, consumer: str, revisions: Mapping[str, Iterable[int]]) -> None:
-        """`consumer` depends on these revisions by secret, and no longer on any other."""
+        """`consumer` depends on these revisions by secret, and no longer on any other.
+
+        One that was rejected, and is taken up anew, has another chance.
+        """
         before = self._holds.get(consumer, {})
         after = {name: frozenset(numbers) for name, numbers in revisions.items()}
         self._holds[consumer] = after
@@ -123,6 +146,11 @@ class Ledger:
                 self._holders.setdefault(name, set()).add(consumer)
             else:
                 self._holders[name].discard(consumer)
+            rejected = self._rejected.get(name)
+            if rejected and rejected[0] in after.get(name, frozenset()) - before.get(
+                name, frozenset()
+            ):
+                del self._rejected[name]
             if before.get(name, frozenset()) - after.get(name, frozenset()):
                 self._released(name)
 
@@ -130,6 +158,16 @@ class Ledger:
         """`consumer` is no more."""
         self.hold(consumer, {})
         del self._holds[consumer]
+
+    def reject(self, name: str, revision: int, reason: str) -> None:
+        """A consumer that has let go of this revision says that its app did not work with it.
+
+        The watcher heeds it once nobody holds the revision. Nothing happens if it is not the
+        current one any more: whoever let go of it last has retired it.
+        """
+        if self.entry(name).revision == revision:
+            self._rejected[name] = (revision, reason)
+            self._released(name)
 
     # --- for watchers -------------------------------------------------------------------------
 
@@ -140,13 +178,40 @@ class Ledger:
 
     @contextmanager
     def on_release(self, name: str, callback: OnRelease) -> Iterator[None]:
-        """While entered, `callback()` is called when a consumer lets go of a revision."""
+        """While entered, `callback()` is called when a consumer lets go of a revision, or rejects.
+
+        It must not wait.
+        """
         callbacks = self._on_release.setdefault(name, set())
         callbacks.add(callback)
         try:
             yield
         finally:
             callbacks.discard(callback)
+
+    def heed_rejection(self, name: str) -> str | None:
+        """Why the current revision was rejected, if nobody holds it (any more); answered once."""
+        rejected = self._rejected.get(name)
+        if rejected is None or rejected[0] in self.held(name):
+            return None
+        del self._rejected[name]
+        return rejected[1]
+
+    def continue_after(self, revision: int) -> None:
+        """New revisions get numbers above this one: those of the run before are taken."""
+        self._last_revision = max(self._last_revision, revision)
+
+    def former(self, name: str, revision: int, ends_at: float | None) -> None:
+        """A value that was replaced is kept alive; until when, as far as is known now."""
+        self._former.setdefault(name, {})[revision] = ends_at
+        self.continue_after(revision)
+
+    def retired(self, name: str, revision: int) -> None:
+        """A value that was replaced is kept alive no longer."""
+        former = self._former.get(name, {})
+        former.pop(revision, None)
+        if not former:
+            self._former.pop(name, None)
 
     def record(self, name: str, reading: Reading, expires_at: float | None) -> bool:
         """A fresh reading. True if it differs from the one held: only then is anybody told.
@@ -164,15 +229,44 @@ class Ledger:
         self._entries[name] = Entry(
             name,
             reading=reading,
-            revision=old.revision if is_same else next(self._revisions),
+            revision=old.revision if is_same else self._next_revision(),
             state=State.FRESH,
             read_at=self._clock.now(),
             expires_at=expires_at,
             next_at=old.next_at,
         )
         if not is_same:
+            self._rejected.pop(name, None)
             self._tell(name)
         return not is_same
+
+    def resume(
+        self,
+        name: str,
+        reading: Reading,
+        revision: int,
+        *,
+        read_at: float,
+        expires_at: float | None,
+        stale_since: float,
+        reason: str,
+        kind: str,
+    ) -> None:
+        """A value that was held before is current again, by its old number, and stale."""
+        self._entries[name] = Entry(
+            name,
+            reading=reading,
+            revision=revision,
+            state=State.STALE,
+            read_at=read_at,
+            stale_since=stale_since,
+            reason=reason,
+            kind=kind,
+            expires_at=expires_at,
+        )
+        self.continue_after(revision)
+        self._rejected.pop(name, None)
+        self._tell(name)
 
     def renewed(self, name: str, reading: Reading, expires_at: float | None) -> None:
         """The same value with a new term."""
@@ -189,13 +283,14 @@ class Ledger:
         if old.state is State.EXPIRED:
             self._tell(name)
 
-    def stale(self, name: str, reason: str, kind: str) -> None:
-        """No fresh proof could be had; the value, if any, stays."""
+    def stale(self, name: str, reason: str, kind: str, since: float | None = None) -> None:
+        """No fresh proof could be had; the value, if any, stays. `since` when, if not just now."""
         old = self.entry(name)
+        since = self._clock.now() if since is None else since
         self._entries[name] = replace(
             old,
             state=State.STALE if old.state is State.FRESH else old.state,
-            stale_since=old.stale_since if old.stale_since is not None else self._clock.now(),
+            stale_since=old.stale_since if old.stale_since is not None else since,
             reason=reason,
             kind=kind,
         )
@@ -216,7 +311,17 @@ class Ledger:
     def remove(self, name: str) -> None:
         """The secret is no longer in the configuration."""
         self._entries.pop(name, None)
+        self._rejected.pop(name, None)
         self._tell(name)
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _next_revision(self) -> int:
+        self._last_revision += 1
+        return self._last_revision
+
+    def _is_to_come(self, ends_at: float | None) -> bool:
+        return ends_at is None or ends_at > self._clock.now()
 
     def _tell(self, name: str) -> None:
         for subscription in self._subscriptions.get(name, ()):

@@ -21,7 +21,9 @@ pytest_plugins = [
     "tests.rig.openbao",
     "tests.rig.postgres",
     "tests.rig.proxy",
+    "tests.rig.raft",
     "tests.rig.scene",
+    "tests.rig.clustered",
 ]
 
 IS_CI = os.environ.get("CI", "").lower() in ("1", "true")

@@ -10,9 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from random import random
+from typing import Any
 
+from msgspec.structs import asdict, replace
+
+from agent.app.inheritance import EMPTY, Inheritance, gather, leases_left
 from agent.app.plan import demands, difference, headrooms, is_same_place
-from agent.config.model import Configuration
+from agent.config.model import Configuration, SecretEntry
+from agent.core.book import Book
 from agent.core.clock import Clock
 from agent.core.errors import AgentError
 from agent.core.events import Emit, RefreshAsked, Reloaded
@@ -24,6 +29,10 @@ from agent.stores import open_store
 from agent.stores.base import Store
 from agent.telemetry.refresh import Asked
 from agent.watcher import Watcher
+
+
+async def _nowhere() -> None:
+    """There is no cache to write to."""
 
 
 class Composition:
@@ -38,7 +47,9 @@ class Composition:
         emit: Emit,
         changes: FileChanges,
         environment: Mapping[str, str],
+        seal: Callable[[], Awaitable[None]] = _nowhere,
     ) -> None:
+        """`seal` returns once what `book` tells now is where the next run finds it."""
         self.configuration = Configuration()
         self.ledger = ledger
         self.stores: dict[str, Store] = {}
@@ -47,14 +58,19 @@ class Composition:
         self.on_generation: Callable[[], None] = lambda: None
         self._group = group
         self._clock, self._emit = clock, emit
-        self._changes, self._environment = changes, environment
+        self._changes, self._environment, self._seal = changes, environment, seal
         self._tasks: dict[object, asyncio.Task[None]] = {}
         self._leaving: dict[Watcher, asyncio.Task[None]] = {}
+        self._not_taken_up: Book | None = None
 
     # --- from one configuration to the next ---------------------------------------------------
 
-    async def apply(self, new: Configuration) -> Reloaded:
-        """Put a configuration to work; an AgentError means that nothing has changed."""
+    async def apply(self, new: Configuration, book: Book | None = None) -> Reloaded:
+        """Put a configuration to work; an AgentError means that nothing has changed.
+
+        `book` is what the run before has left, for the first configuration.
+        """
+        self._not_taken_up = book
         old = self.configuration
         stores = difference(old.stores, new.stores)
         bundles = difference(old.bundles, new.bundles)
@@ -70,14 +86,27 @@ class Composition:
         self.configuration = new
 
         former_stores = [self.stores.pop(name) for name in stores.changed | stores.removed]
+        self.stores |= fresh_stores
+        left = self._take_up(Inheritance(book or EMPTY, new, fresh_stores), fresh_bundles)
         for name, store in fresh_stores.items():
-            self.stores[name] = store
             self._start(store, f"store {name}")
-        await self._move_watchers(new, headroom)
+        await self._move_watchers(new, headroom, left)
+        self._not_taken_up = None
         await self._move_bundles(fresh_bundles, bundles.changed | bundles.removed)
         for store in former_stores:
             self._group.create_task(self._leave(store), name=f"store {store.name}: leaving")
         return self._told(old, new)
+
+    def _take_up(self, left: Inheritance, bundles: Mapping[str, Bundle]) -> Inheritance:
+        """Go on with what the run before has left, but for the secrets; before anything runs."""
+        self.ledger.continue_after(left.highest_revision)
+        for name, kept, is_ending in left.stores():
+            self.stores[name].restore(kept, is_ending=is_ending)
+        for name, proven in left.bundles(bundles):
+            bundles[name].restore(proven)
+        for event in left.left_behind(self._clock.now()):
+            self._emit(event)
+        return left
 
     async def _open(self, new: Configuration, names: Iterable[str]) -> dict[str, Store]:
         asked = demands(new)
@@ -109,7 +138,9 @@ class Composition:
             on_generation=self._generation_changed,
         )
 
-    async def _move_watchers(self, new: Configuration, headroom: Mapping[str, float]) -> None:
+    async def _move_watchers(
+        self, new: Configuration, headroom: Mapping[str, float], left: Inheritance
+    ) -> None:
         for name, watcher in list(self.watchers.items()):
             spec = new.secrets.get(name)
             store = None if spec is None else self.stores.get(spec.store)
@@ -122,19 +153,28 @@ class Composition:
                 if spec is None:
                     self.ledger.remove(name)
         for name in new.secrets.keys() - self.watchers.keys():
-            spec = new.secrets[name]
-            watcher = Watcher(
-                name,
-                spec,
-                self.stores[spec.store],
-                self.ledger,
-                clock=self._clock,
-                emit=self._emit,
-                headroom=headroom[name],
-                draw=random(),  # noqa: S311  # a lot, not a secret
-            )
-            self.watchers[name] = watcher
-            self._start(watcher, f"secret {name}")
+            self.watchers[name] = self._watcher(name, new.secrets[name], headroom[name])
+            if (kept := left.secrets.get(name)) is not None:
+                self.watchers[name].restore(kept)
+            self._start(self.watchers[name], f"secret {name}")
+        for name, kept in left.departed:
+            policy = new.secrets.get(name) or SecretEntry(store=kept.store, path="")
+            watcher = self._watcher(name, replace(policy, store=kept.store, path="", data=None))
+            watcher.restore(kept)
+            self._let_go(watcher)
+
+    def _watcher(self, name: str, spec: SecretEntry, headroom: float = 0.0) -> Watcher:
+        return Watcher(
+            name,
+            spec,
+            self.stores[spec.store],
+            self.ledger,
+            clock=self._clock,
+            emit=self._emit,
+            headroom=headroom,
+            draw=random(),  # noqa: S311  # a lot, not a secret
+            seal=self._seal,
+        )
 
     def _let_go(self, watcher: Watcher) -> None:
         leaving = self._group.create_task(watcher.leave(), name=f"secret {watcher.name}: leaving")
@@ -191,6 +231,21 @@ class Composition:
         self._emit(RefreshAsked(secrets=secrets))
         return Asked(secrets, [])
 
+    async def drill(self, bundle: str, fail: str | None) -> dict[str, Any] | None:
+        """Rehearse a rotation of a bundle: its report as plain data, None for an unknown one."""
+        if bundle not in self.bundles:
+            return None
+        report = await self.bundles[bundle].drill(fail)
+        return {**asdict(report), "steps": [asdict(each) for each in report.steps]}
+
+    # --- what is known ------------------------------------------------------------------------
+
+    def book(self) -> Book:
+        """What is worth keeping for the next run, as of now."""
+        if self._not_taken_up is not None:
+            return self._not_taken_up
+        return gather(self.stores, self.watchers.values(), self._leaving, self.bundles)
+
     # --- what has been published --------------------------------------------------------------
 
     async def published(self, deadline: float | None = None) -> None:
@@ -226,7 +281,7 @@ class Composition:
     async def wind_up(self, *, is_final: bool, removes_files: bool = False) -> None:
         """Stop everything in reverse order; `is_final`: give leases and tokens back.
 
-        `removes_files`: where the bundle says so.
+        `removes_files`: where the bundle says so. `book` goes on telling what is left.
         """
         for bundle in self.bundles.values():
             await self._stop(bundle)
@@ -237,6 +292,7 @@ class Composition:
         leaving = dict(self._leaving)
         for task in leaving.values():
             await _cancelled(task)
+        self._leaving = leaving  # what they could not give back is still to be told
         if is_final:
             async with asyncio.TaskGroup() as group:
                 for watcher in [*self.watchers.values(), *leaving]:
@@ -244,6 +300,12 @@ class Composition:
         for store in self.stores.values():
             await store.close(is_final=is_final)
             await self._stop(store)
+
+    async def abandon(self, reason: str) -> None:
+        """There is no time for a `wind_up` to its end: stop, and tell what is not given back."""
+        await self.wind_up(is_final=False)
+        for event in leases_left(self.book(), self.stores, self._clock.now(), reason):
+            self._emit(event)
 
     # --- tasks --------------------------------------------------------------------------------
 

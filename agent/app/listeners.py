@@ -17,9 +17,10 @@ from agent.core.events import Advice, Event, ProcessStarted
 from agent.core.secret import Field
 from agent.delivery.generations.ownership import gid_of, uid_of
 from agent.ledger import Ledger
+from agent.telemetry.drill import Drill, DrillDoor, nothing_to_drill
 from agent.telemetry.logs import Log
 from agent.telemetry.redaction import Redactor
-from agent.telemetry.refresh import Refresh, nobody_asked
+from agent.telemetry.refresh import Refresh, RefreshDoor, nobody_asked
 from agent.telemetry.status import Status
 from agent.telemetry.systemd import Systemd
 
@@ -38,6 +39,7 @@ class Listeners:
         self._redact = Redactor(self._values)
         self.process_started = asyncio.Event()
         self.on_refresh: Refresh = nobody_asked
+        self.on_drill: Drill = nothing_to_drill
         self.status = Status(
             ledger,
             clock,
@@ -110,7 +112,10 @@ class Listeners:
             uid=-1 if uid is None else uid,
             gid=-1 if gid is None else gid,
             is_alive=self._systemd.is_ticking,
-            refresh=self.on_refresh,
+            doors={
+                "/refresh": RefreshDoor(self.on_refresh),
+                "/drill": DrillDoor(self.on_drill, self._clock, self._redact),
+            },
         )
 
     def _new_metrics(self) -> Metrics:

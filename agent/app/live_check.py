@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from msgspec.structs import replace
 
 from agent.app.plan import demands
-from agent.config.model import AnyStore, AppRole, Configuration, VaultStore
+from agent.config.model import AnyStore, AppRole, Cache, Configuration, VaultStore
 from agent.core.clock import Clock
 from agent.core.errors import AgentError
 from agent.core.events import Event, LoginFailed, StoreDown
@@ -49,6 +49,8 @@ class LiveCheck:
         held = {name: Held(reading) for name, reading in readings.items()}
         for name in self._configuration.bundles:
             await asyncio.to_thread(self._try_bundle, name, held, environment)
+        if self._configuration.cache is not None:
+            await asyncio.to_thread(self._try_cache, self._configuration.cache)
 
     async def _try_store(self, name: str, spec: AnyStore, demand: Demand) -> dict[str, Reading]:
         login = _Login()
@@ -112,6 +114,17 @@ class LiveCheck:
                 self._tell(f"bundle {name}", None)
         except AgentError as error:
             self._tell(f"bundle {name}", str(error))
+
+    def _try_cache(self, spec: Cache) -> None:
+        """Its key and its directory; not the file, which is the running agent's."""
+        from agent.sealed.file import SealedBook
+
+        try:
+            SealedBook(spec).try_out()
+        except AgentError as error:
+            self._tell("cache", str(error))
+        else:
+            self._tell("cache", None)
 
 
 def _is_used_up_by_a_login(spec: AnyStore) -> bool:

@@ -12,10 +12,11 @@ from agent.app.composition import Composition
 from agent.app.listeners import Listeners
 from agent.config.load import Loaded
 from agent.core.clock import Clock
-from agent.core.errors import NotInTime, NotLoggedIn
+from agent.core.errors import AgentError, NotHandedOver, NotInTime, NotLoggedIn
 from agent.core.events import WARNING, Advice, Event
 from agent.file_watch import FileWatch
 from agent.ledger import Ledger
+from agent.telemetry.standing import BundleStanding
 
 Show = Callable[[str], None]
 
@@ -30,9 +31,11 @@ async def once(
 ) -> None:
     """Return when every bundle is handed over.
 
-    After `timeout` seconds: NotLoggedIn if that is what it failed for, else NotInTime, which says
-    what is missing and why; leases and tokens of a failed start are given back. `advice` is said
-    at the start. `show` is told of progress, in a few words; the log is then quiet.
+    A bundle that fails is tried again. After `timeout` seconds: NotLoggedIn if that is what it
+    failed for, NotInTime if a secret is missing, else NotHandedOver, which names the bundle and its
+    step; what an app has not confirmed is taken back, and leases and tokens are given back.
+    `advice` is said at the start. `show` is told of progress, in a few words; the log is then
+    quiet.
     """
     loaded = await asyncio.to_thread(load)
     ledger = Ledger(clock)
@@ -51,6 +54,7 @@ async def once(
         composition = Composition(
             group, ledger, clock=clock, emit=emit, changes=files, environment=os.environ
         )
+        failure: AgentError | None = None
         is_done = False
         try:
             await composition.apply(loaded.configuration)
@@ -59,28 +63,58 @@ async def once(
                 await composition.completed()
             is_done = True
         except TimeoutError:
-            raise _failure(composition, listeners, timeout) from None
+            failure = _not_had(composition, listeners, timeout)
         finally:
             with suppress(TimeoutError):
                 async with asyncio.timeout(loaded.configuration.shutdown_timeout):
                     await composition.wind_up(is_final=not is_done)
+            if not is_done:
+                await _put_back(composition)
             watching.cancel()
+    if not is_done:
+        raise failure or _not_handed_over(composition, listeners, timeout)
 
 
-def _failure(
+async def _put_back(composition: Composition) -> None:
+    """Files that no app has confirmed are not left for one that starts later."""
+    for bundle in composition.bundles.values():
+        await bundle.put_back()
+
+
+def _not_had(
     composition: Composition, listeners: Listeners, timeout: float
-) -> NotInTime | NotLoggedIn:
+) -> NotInTime | NotLoggedIn | None:
+    """A login or secrets that were not had; None if it is for something else."""
     for store in composition.stores.values():
         if (refusal := store.refusal) is not None:
             return NotLoggedIn("log in", store.name, refusal.path, refusal.reason)
+    stores = listeners.status.stores
     waiting = [
-        f"{name} ({listeners.status.stores[spec.store].reason or entry.reason or 'no answer yet'})"
+        f"{name} ({stores[spec.store].reason or entry.reason or 'no answer yet'})"
         for name, spec in composition.configuration.secrets.items()
         if not (entry := composition.ledger.entry(name)).is_usable
     ]
-    missing = ", ".join(waiting) or ", ".join(
-        f"bundle {name} ({each.state}{f': {each.reason}' if each.reason else ''})"
+    if not waiting:
+        return None
+    return NotInTime(f"not everything was had within {timeout:g} s: {', '.join(waiting)}")
+
+
+def _not_handed_over(
+    composition: Composition, listeners: Listeners, timeout: float
+) -> NotHandedOver:
+    """Once what was not confirmed is taken back."""
+    told = "; ".join(
+        f"bundle {name} ({_standing(each)})"
         for name, each in listeners.status.bundles.items()
         if not composition.bundles[name].completed.is_set()
     )
-    return NotInTime(f"not everything was had within {timeout:g} s: {missing}")
+    return NotHandedOver(f"not handed over within {timeout:g} s: {told}")
+
+
+def _standing(bundle: BundleStanding) -> str:
+    """`confirm failed: no answer; generation 1 stands`."""
+    what = f"{bundle.state} when the time was up"
+    if bundle.step is not None:
+        what = f"{bundle.step} failed: {bundle.reason}"
+    stands = f"generation {bundle.generation} stands" if bundle.generation else "nothing stands"
+    return f"{what}; {stands}"

@@ -20,12 +20,14 @@ from typing import Any
 from agent import __version__
 from agent.app.composition import Composition, forever
 from agent.app.listeners import Listeners
+from agent.app.run_cache import run_cache
 from agent.config.load import Loaded
 from agent.config.model import Process
 from agent.core.clock import Clock
 from agent.core.errors import EXIT_DONE, AgentError, ConfigurationError, DeliveryError
 from agent.core.events import (
     Advice,
+    Event,
     Ready,
     Reloading,
     ReloadRefused,
@@ -48,6 +50,8 @@ FIRST_WORK_SECONDS = 5.0
 
 A_FILE_CHANGED = "a file of it changed"
 NO_COMMAND = "process.command: nothing to run; name it there, or after -- on the command line"
+NO_CACHE = "--keep-leases: there is no cache: section to keep them in"
+OTHER_CACHE = "cache: can't be changed while the agent runs; start it again (--keep-leases)"
 
 
 class Service:
@@ -60,10 +64,15 @@ class Service:
         clock: Clock,
         command: Sequence[str] | None = None,
         is_parent: bool = False,
+        keeps_leases: bool = False,
     ) -> None:
-        """`load` reads the configuration anew; `command` wins over the configuration's own."""
+        """`load` reads the configuration anew; `command` wins over the configuration's own.
+
+        `keeps_leases`: at the end nothing is given back; the next run goes on with all of it.
+        """
         self._load, self._clock = load, clock
         self._command, self._is_parent = command, is_parent
+        self._keeps_leases = keeps_leases
         self._ended = asyncio.Event()
         self._reload = asyncio.Event()
         self._reload_reason = A_FILE_CHANGED
@@ -81,16 +90,20 @@ class Service:
             loaded.configuration, ledger, self._clock, has_process=self._is_parent
         )
         self._files = FileWatch(self._clock, self._listeners)
+        self._cache = run_cache(loaded.configuration.cache, self._clock, self._listeners)
+        await self._cache.open()
         async with asyncio.TaskGroup() as group:
             self._composition = Composition(
                 group,
                 ledger,
                 clock=self._clock,
-                emit=self._listeners,
+                emit=self._emit,
                 changes=self._files,
                 environment=os.environ,
+                seal=self._cache.seal,
             )
             self._listeners.on_refresh = self._composition.refresh
+            self._listeners.on_drill = self._composition.drill
             with self._signals():
                 tasks: list[asyncio.Task[Any]] = []
                 try:
@@ -121,8 +134,11 @@ class Service:
         )
         for text in [*advice, *loaded.warnings]:
             self._listeners(Advice(subject="leasehold", text=text))
+        book = await self._cache.take_up()
         start(self._listeners.run, "telemetry")
-        await self._composition.apply(configuration)
+        self._cache.keep(self._composition.book)
+        await self._composition.apply(configuration, book)
+        start(self._cache.run, "sealed cache")
         start(self._watch_files, "file watch")
         start(lambda: self._follow_configuration(loaded.files), "configuration")
         tasks.append(group.create_task(self._say_ready(), name="readiness"))
@@ -144,7 +160,13 @@ class Service:
         process = loaded.configuration.process
         if self._is_parent and not self._command and not (process and process.command):
             raise ConfigurationError([NO_COMMAND])
+        if self._keeps_leases and loaded.configuration.cache is None:
+            raise ConfigurationError([NO_CACHE])
         return loaded
+
+    def _emit(self, event: Event) -> None:
+        self._listeners(event)
+        self._cache(event)
 
     async def _watch_files(self) -> None:
         """Once the first work is done, watch files, and look for garbage again.
@@ -183,6 +205,8 @@ class Service:
         try:
             loaded = await asyncio.to_thread(self._loaded)
             process = self._composition.configuration.process
+            if loaded.configuration.cache != self._composition.configuration.cache:
+                raise ConfigurationError([OTHER_CACHE])
             told = await self._composition.apply(loaded.configuration)
         except ConfigurationError as error:
             self._listeners(ReloadRefused(problems=error.problems))
@@ -192,7 +216,7 @@ class Service:
             return files
         self._withhold = loaded.credential_variables
         self._listeners.reconfigured(loaded.configuration)
-        self._listeners(told)
+        self._emit(told)
         if self._supervision is not None and loaded.configuration.process != process:
             self._wants_new_child = True
             await self._supervision.stop("its configuration has changed")
@@ -276,12 +300,16 @@ class Service:
         self._ended.set()
 
     async def _wind_up(self) -> None:
-        """Consumers first, then leases, then tokens, within the grace period."""
+        """Consumers first, then leases, then tokens, within the grace period.
+
+        What is not given back is kept for the next run, if there is a cache.
+        """
         self._listeners(Stopping(reason=self._reason))
-        grace = self._composition.configuration.shutdown_timeout
+        grace, is_final = self._composition.configuration.shutdown_timeout, not self._keeps_leases
         try:
             async with asyncio.timeout(grace):
-                await self._composition.wind_up(is_final=True, removes_files=True)
+                await self._composition.wind_up(is_final=is_final, removes_files=is_final)
         except TimeoutError:
-            text = f"not everything was given back within {duration(grace)}; it ends by itself"
-            self._listeners(Advice(subject="leasehold", text=text))
+            await self._composition.abandon(f"not within the {duration(grace)} of shutdown_timeout")
+        finally:
+            await self._cache.close()

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
-from agent.cli.options import config_option, loader, run_loop
+from agent.cli.options import config_option, keep_leases_option, loader, run_loop
 
 
 @click.command()
 @config_option
-def command(config: tuple[Path, ...]) -> None:
+@keep_leases_option
+def command(config: tuple[Path, ...], keep_leases: bool) -> None:
     """Keep the secrets of the configuration fresh in their files, until told to end.
 
     SIGTERM ends it in order, SIGHUP (or a change of the file) reloads the configuration.
@@ -24,5 +25,5 @@ def command(config: tuple[Path, ...]) -> None:
     from agent.core.clock import SystemClock
     from agent.hardening import harden
 
-    service = Service(loader(config), clock=SystemClock())
+    service = Service(loader(config), clock=SystemClock(), keeps_leases=keep_leases)
     sys.exit(run_loop(service.run(harden())))

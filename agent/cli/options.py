@@ -48,6 +48,12 @@ config_option = click.option(
     help="A configuration file, or a folder of *.yaml; several are merged in order.",
 )
 
+keep_leases_option = click.option(
+    "--keep-leases",
+    is_flag=True,
+    help="At the end give nothing back: the next run goes on with all of it. Needs a cache.",
+)
+
 
 def loader(paths: tuple[Path, ...], *, on_this_host: bool = False) -> Callable[[], Loaded]:
     """A function that reads the configuration anew each time it is called."""

@@ -25,14 +25,13 @@ def command(names: tuple[str, ...], config: tuple[Path, ...]) -> None:
     \b
     Example: leasehold refresh database -c /etc/leasehold/leasehold.yaml
     """
-    from agent.cli.running import ask
+    from agent.cli.running import ask, refusal
     from agent.config.load import load
 
     telemetry = load(config).configuration.telemetry
     answer = ask(telemetry, "POST", "/refresh", {"secrets": names} if names else {})
-    detail = str(answer.content.get("detail", f"status {answer.status}; is it an older version?"))
     if answer.status == NOT_FOUND and "detail" in answer.content:
-        raise click.UsageError(detail)
+        raise click.UsageError(refusal(answer))
     if answer.status != ACCEPTED:
-        raise AgentError(f"the agent refused: {detail}")
+        raise AgentError(f"the agent refused: {refusal(answer)}")
     click.echo(f"reading again: {', '.join(answer.content['asked']) or 'nothing to read'}")

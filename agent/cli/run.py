@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
-from agent.cli.options import config_option, loader, run_loop
+from agent.cli.options import config_option, keep_leases_option, loader, run_loop
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @config_option
+@keep_leases_option
 @click.argument("child", nargs=-1, type=click.UNPROCESSED)
-def command(config: tuple[Path, ...], child: tuple[str, ...]) -> None:
+def command(config: tuple[Path, ...], child: tuple[str, ...], keep_leases: bool) -> None:
     """Start the app with its secrets, keep them fresh, and end with the app's exit code.
 
     \b
@@ -23,5 +24,11 @@ def command(config: tuple[Path, ...], child: tuple[str, ...]) -> None:
     from agent.core.clock import SystemClock
     from agent.hardening import harden
 
-    service = Service(loader(config), clock=SystemClock(), command=child, is_parent=True)
+    service = Service(
+        loader(config),
+        clock=SystemClock(),
+        command=child,
+        is_parent=True,
+        keeps_leases=keep_leases,
+    )
     sys.exit(run_loop(service.run(harden())))

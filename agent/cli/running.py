@@ -23,10 +23,18 @@ class Answer(NamedTuple):
     content: dict[str, Any]
 
 
-def ask(spec: Telemetry | None, method: str, path: str, wish: object = None) -> Answer:
+def ask(
+    spec: Telemetry | None,
+    method: str,
+    path: str,
+    wish: object = None,
+    *,
+    within: float = ANSWER_SECONDS,
+) -> Answer:
     """Ask the running agent (blocking); AgentError says that none is there, or it does not answer.
 
-    A `wish` is sent as JSON. ConfigurationError if the configuration gives the agent no door.
+    A `wish` is sent as JSON; `within` so many seconds an answer must begin. ConfigurationError if
+    the configuration gives the agent no door.
     """
     if spec is None:
         raise ConfigurationError([NO_TELEMETRY])
@@ -36,6 +44,7 @@ def ask(spec: Telemetry | None, method: str, path: str, wish: object = None) -> 
     connection = HTTPConnection("localhost")
     try:
         connection.sock = _connected(spec)
+        connection.sock.settimeout(within)
         connection.request(method, path, body, headers)
         response = connection.getresponse()
         return Answer(response.status, _object(response.read(MOST_ANSWER)))
@@ -49,6 +58,11 @@ def ask(spec: Telemetry | None, method: str, path: str, wish: object = None) -> 
         raise AgentError(f"what listens at {where} is no leasehold agent") from None
     finally:
         connection.close()
+
+
+def refusal(answer: Answer) -> str:
+    """What the agent says of an answer that is no success."""
+    return str(answer.content.get("detail", f"status {answer.status}; is it an older version?"))
 
 
 def _connected(spec: Telemetry) -> socket.socket:

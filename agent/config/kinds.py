@@ -80,6 +80,22 @@ _NO_DOTS = r"(?!\.\.)(?!(?:.*/)?\.{1,2}(?:/|$))"
 FILE_NAME = Kind("file name", "relative path", _NO_DOTS + "[^/]+(?:/[^/]+)*")
 BUNDLE_FILE = Kind("bundle file", "name of a file of the bundle", FILE_NAME.pattern)
 VARIABLE = Kind("variable", "name of a variable", "[A-Za-z_][A-Za-z0-9_]*")
+_GLOB_NAME = r"(?:[A-Za-z0-9_*?-]|\[!?[A-Za-z0-9_-]+\])"
+GLOB = Kind("pattern of names", "name or pattern", f"{_GLOB_NAME}+")
+CREDENTIAL_GLOB = Kind(
+    "pattern of credentials", "NAME, NAME.FIELD or pattern", f"{_GLOB_NAME}+(?:\\..+)?"
+)
+_UNIT_TYPES = "service|socket|scope|mount|swap"
+UNIT_GLOB = Kind(
+    "unit", "unit or pattern", rf"[A-Za-z0-9:_.\\@*?!\[\]-]+(?:\.(?:{_UNIT_TYPES})|\*)"
+)
+SHA256 = Kind("sha256", "64 hexadecimal digits", "[0-9A-Fa-f]{64}")
+CONTAINER_ID = Kind("container", "12 to 64 hexadecimal digits", "[0-9a-f]{12,64}")
+_UUID = "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+POD_UID = Kind("pod uid", "uid", f"{_UUID}|[0-9A-Fa-f]{{32}}")
+VAULT_PATH = Kind("path of a vault", "path or pattern", "[^/].*")
+SOCKET_NAME = Kind("socket", "path or @NAME", ".+")
+LOOPBACK_PORT = Kind("loopback address", "HOST:PORT", ".+:[0-9]+")
 
 Seconds = Annotated[float, DURATION]
 Mode = Annotated[int, MODE]
@@ -100,4 +116,13 @@ HostPort = Annotated[str, HOST_PORT]
 FileName = Annotated[str, FILE_NAME]
 BundleFile = Annotated[str, BUNDLE_FILE]
 Variable = Annotated[str, VARIABLE]
+Glob = Annotated[str, GLOB]
+CredentialGlob = Annotated[str, CREDENTIAL_GLOB]
+UnitGlob = Annotated[str, UNIT_GLOB]
+Sha256 = Annotated[str, SHA256]
+ContainerId = Annotated[str, CONTAINER_ID]
+PodUid = Annotated[str, POD_UID]
+VaultPath = Annotated[str, VAULT_PATH]
+SocketName = Annotated[str, SOCKET_NAME]
+LoopbackPort = Annotated[str, LOOPBACK_PORT]
 Port = Annotated[int, Meta(ge=1, le=65535)]

@@ -14,6 +14,7 @@ import msgspec
 from agent.config import kinds
 from agent.config.environment import expand, names_in
 from agent.config.host import Host
+from agent.config.listener_rules import ListenerRules
 from agent.config.model import Configuration
 from agent.config.references import References, TemplateCheck, Templates, TemplateSecrets
 from agent.config.report import Report
@@ -69,7 +70,8 @@ def load(
         **references.observers(),
         kinds.CREDENTIAL: note_credential,
     }
-    walk = Walk(report, observers, Rules(references, environment).checks())
+    checks = {**Rules(references, environment).checks(), **ListenerRules(references).checks()}
+    walk = Walk(report, observers, checks)
     configuration = walk.section(Configuration, source.tree)
     references.finish(report)
     if report.problems or not isinstance(configuration, Configuration):

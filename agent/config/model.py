@@ -1,10 +1,10 @@
 """The configuration as types: what a program may rely on once `load` has returned.
 
-This is the contract's single home, in three modules (`store_model`, `bundle_model` and this one,
-which has all names): the loader walks these types, the JSON Schema and `docs/configuration.md` are
-printed from them. Field descriptions are for users. Paths are absolute, durations float seconds,
-modes integers, signals without SIG, `${…}` is expanded; an entry's store and a store's address are
-filled in.
+This is the contract's single home, in modules by section (`store_model`, `bundle_model`,
+`listener_model` and this one, which has all names): the loader walks these types, the JSON Schema
+and `docs/configuration.md` are printed from them. Field descriptions are for users. Paths are
+absolute, durations float seconds, modes integers, signals without SIG, `${…}` is expanded; an
+entry's store and a store's address are filled in.
 """
 
 from __future__ import annotations
@@ -61,6 +61,21 @@ from agent.config.kinds import (
     Variable,
     described,
 )
+from agent.config.listener_model import (
+    AnyListener,
+    AnyRule,
+    AwsListener,
+    CallerRule,
+    CredentialRule,
+    CredentialsListener,
+    Limits,
+    PathRule,
+    SecretsListener,
+    SecretsRule,
+    TokenSource,
+    VaultListener,
+    VaultRule,
+)
 from agent.config.store_model import (
     NOT_YET_AUTH,
     NOT_YET_STORES,
@@ -88,11 +103,17 @@ __all__ = [
     "NOT_YET_AUTH",
     "NOT_YET_SECTIONS",
     "NOT_YET_STORES",
+    "AnyListener",
+    "AnyRule",
     "AnyStore",
     "AppRole",
     "Auth",
+    "AwsListener",
     "Budget",
     "Bundle",
+    "Cache",
+    "CacheKey",
+    "CallerRule",
     "Cert",
     "CertificateCheck",
     "Check",
@@ -103,6 +124,8 @@ __all__ = [
     "ConfirmFile",
     "ConfirmHttp",
     "Credential",
+    "CredentialRule",
+    "CredentialsListener",
     "FileEntry",
     "FileOptions",
     "FormatFile",
@@ -114,6 +137,7 @@ __all__ = [
     "Kind",
     "Kubernetes",
     "Ldap",
+    "Limits",
     "LocalKey",
     "LocalStore",
     "Log",
@@ -127,11 +151,14 @@ __all__ = [
     "NotifySignal",
     "NotifySystemd",
     "OnChangeSignal",
+    "PathRule",
     "Port",
     "Process",
     "Seconds",
     "SecretEntry",
     "SecretName",
+    "SecretsListener",
+    "SecretsRule",
     "Signal",
     "Stop",
     "StoreReference",
@@ -140,11 +167,14 @@ __all__ = [
     "TemplateText",
     "Tls",
     "TokenFile",
+    "TokenSource",
     "TomlCheck",
     "User",
     "UserPass",
     "Validate",
     "Variable",
+    "VaultListener",
+    "VaultRule",
     "VaultStore",
     "YamlCheck",
     "described",
@@ -177,6 +207,15 @@ class SecretEntry(Model, frozen=True):
     max_stale: Annotated[
         Seconds, Meta(ge=0, description="How long a value may be used without fresh proof.")
     ] = 86400.0
+    max_denied: Annotated[
+        Seconds,
+        Meta(
+            ge=0,
+            description="How long a value without a lease may still be used after the store has"
+            " denied it (403) or lost it (404), without another answer in between. An outage does"
+            " not count.",
+        ),
+    ] = 3600.0
     revoke: Annotated[
         Literal["on_retire", "never"],
         described("Whether an old lease is revoked once nobody uses it."),
@@ -234,7 +273,7 @@ class Process(Model, frozen=True):
 
 
 class Telemetry(Model, frozen=True):
-    """/metrics, /livez, /readyz, /startupz, /status, /refresh over HTTP: an address or a socket."""
+    """Health, metrics, status, /refresh and /drill over HTTP: an address or a socket."""
 
     exactly_one: ClassVar = (("address", "socket"),)
 
@@ -255,7 +294,29 @@ class Log(Model, frozen=True):
     ] = "auto"
 
 
-NOT_YET_SECTIONS = ("listeners", "cache", "audit")
+class CacheKey(LocalKey, frozen=True):
+    """The key of the cache: exactly one of `file` and `passphrase_file`."""
+
+    previous: Annotated[
+        LocalKey | None, described("The key before: it still opens, and seals no more.")
+    ] = None
+
+
+class Cache(Model, frozen=True):
+    """The last known good of each secret, encrypted, for a start while the store is down."""
+
+    file: Annotated[Path, described("The encrypted file, in a directory that only we write to.")]
+    key: Annotated[CacheKey, described("What it is encrypted with.")]
+    max_age: Annotated[
+        Seconds, Meta(gt=0, description="A file that was written longer ago is not used.")
+    ] = 86400.0
+    head: Annotated[
+        Path | None,
+        described("The last writing's number, which tells an older copy; FILE.head when absent."),
+    ] = None
+
+
+NOT_YET_SECTIONS = ("audit",)
 
 
 class Configuration(Model, frozen=True):
@@ -269,7 +330,11 @@ class Configuration(Model, frozen=True):
     ] = {}
     secrets: Annotated[dict[SecretName, SecretEntry], described("Secrets, by name.")] = {}
     bundles: Annotated[dict[Name, Bundle], described("Sets of files, by name.")] = {}
+    listeners: Annotated[
+        tuple[AnyListener, ...], described("Local doors, and who may have what through them.")
+    ] = ()
     process: Annotated[Process | None, described("The child of `leasehold run`.")] = None
+    cache: Annotated[Cache | None, described("The sealed cache.")] = None
     telemetry: Annotated[Telemetry | None, described("Metrics, health and status.")] = None
     log: Annotated[Log, described("The agent's own log.")] = Log()
     shutdown_timeout: Annotated[

@@ -55,6 +55,10 @@ class References:
     def has_directory(self, bundle: str, directory: Path, place: Place) -> None:
         self.directories.setdefault(directory, []).append((bundle, place))
 
+    def is_served(self, secrets: Collection[str]) -> None:
+        """A listener may give these away."""
+        self._used.update(secrets)
+
     def type_of(self, store: str) -> str | None:
         """As it stands in the configuration; None where it can't be told."""
         stores = self.tree.entries.get("stores")
@@ -69,7 +73,8 @@ class References:
         if self._is_every_use_known:
             for name, place in self.secrets.items():
                 if name not in self._used:
-                    report.warning(place, ("secrets", name), "is used by no file and no variable")
+                    text = "is used by no file, no variable and no listener"
+                    report.warning(place, ("secrets", name), text)
 
     def _store(self, name: str, site: Site) -> None:
         if name not in self.stores:

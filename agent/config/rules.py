@@ -10,7 +10,16 @@ from urllib.parse import urlsplit
 
 from agent.config.addresses import store_address
 from agent.config.kinds import NAME_PATTERN
-from agent.config.model import Bundle, Cert, FormatFile, SecretEntry, Tls, Validate, VaultStore
+from agent.config.model import (
+    Bundle,
+    Cache,
+    Cert,
+    FormatFile,
+    SecretEntry,
+    Tls,
+    Validate,
+    VaultStore,
+)
 from agent.config.references import References
 from agent.config.report import Unfit, listed, quoted
 from agent.config.tree import Mapping as Tree
@@ -37,6 +46,7 @@ class Rules:
             FormatFile: self._format_file,
             Bundle: self._bundle,
             Validate: self._validate,
+            Cache: self._cache,
         }
 
     def _vault_store(self, store: Reading) -> None:
@@ -99,6 +109,14 @@ class Rules:
         if not {"command", "checks"} & set(validate.given):
             validate.problem("needs command, checks or both")
 
+    def _cache(self, cache: Reading) -> None:
+        file, head = cache.values.get("file"), cache.values.get("head")
+        if head is not None and head == file:
+            cache.problem("is the file itself", "head")
+        key = cache.values.get("key")
+        if file is not None and key is not None and _folder(key.file) == file.parent:
+            cache.warning("lies beside the cache: who takes the disk has both", "key")
+
     def _bundle(self, bundle: Reading) -> None:
         name = str(bundle.path[-1])
         if "directory" in bundle.values:
@@ -116,6 +134,10 @@ class Rules:
             for folder in sorted(folders & names.keys()):
                 text = f"{quoted(folder)} is a file, so it can't be a folder"
                 bundle.report.problem(node.place, (*bundle.path, "files", each), text)
+
+
+def _folder(path: Path | None) -> Path | None:
+    return None if path is None else path.parent
 
 
 def _is_loopback(address: str) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agent.config import addresses, kinds
+from agent.config import addresses, kinds, listener_scalars
 from agent.config.kinds import Kind
 from agent.config.report import Unfit, permitted, quoted
 from agent.config.shape import Limits, Scalar
@@ -59,7 +59,7 @@ def range_of(shape: Scalar, limits: Limits) -> str:
     """`must be 1 to 65535`"""
     unit = "s" if shape.kind is kinds.DURATION else ""
     least, above, most = (
-        "" if each is None else f"{each:g}{unit}"
+        "" if each is None else f"{each:.15g}{unit}"
         for each in (limits.least, limits.above, limits.most)
     )
     if least and most:
@@ -226,4 +226,13 @@ _KINDS: dict[Kind | None, Callable[[Text], Any]] = {
     kinds.URL: addresses.url,
     kinds.STORE_ADDRESS: addresses.store_address,
     kinds.HOST_PORT: addresses.host_port,
+    kinds.GLOB: listener_scalars.glob,
+    kinds.CREDENTIAL_GLOB: listener_scalars.credential_glob,
+    kinds.UNIT_GLOB: listener_scalars.unit_glob,
+    kinds.SHA256: listener_scalars.sha256,
+    kinds.CONTAINER_ID: listener_scalars.container_id,
+    kinds.POD_UID: listener_scalars.pod_uid,
+    kinds.VAULT_PATH: listener_scalars.vault_path,
+    kinds.SOCKET_NAME: listener_scalars.socket_name,
+    kinds.LOOPBACK_PORT: listener_scalars.loopback_port,
 }

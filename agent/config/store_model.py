@@ -157,7 +157,7 @@ class VaultStore(Model, tag="vault", tag_field="type", frozen=True):
 
 
 class LocalKey(Model, frozen=True):
-    """The key of a local store: exactly one of the two."""
+    """The key of an encrypted file: exactly one of the two."""
 
     exactly_one: ClassVar = (("file", "passphrase_file"),)
 

@@ -6,6 +6,7 @@ is as secret as its values: nothing in it prints more than how much there is.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Self
 
 import msgspec
@@ -21,7 +22,10 @@ class _Redacted:
 
 
 class KeptValue(_Redacted, msgspec.Struct, frozen=True):
-    """One reading. `revision` is the ledger's, `proven_at` when the store last vouched for it."""
+    """One reading. `revision` is the ledger's, `proven_at` when the store last vouched for it.
+
+    `denied_since` is when the store first denied it, if it has not answered otherwise since.
+    """
 
     revision: int
     fields: dict[str, Any]
@@ -32,9 +36,18 @@ class KeptValue(_Redacted, msgspec.Struct, frozen=True):
     not_after: float | None = None
     read_again_after: float | None = None
     metadata: dict[str, str] = {}
+    denied_since: float | None = None
 
     @classmethod
-    def of(cls, reading: Reading, *, revision: int, read_at: float, proven_at: float) -> Self:
+    def of(
+        cls,
+        reading: Reading,
+        *,
+        revision: int,
+        read_at: float,
+        proven_at: float,
+        denied_since: float | None = None,
+    ) -> Self:
         """A reading, to be kept."""
         return cls(
             revision,
@@ -46,6 +59,7 @@ class KeptValue(_Redacted, msgspec.Struct, frozen=True):
             reading.not_after,
             reading.read_again_after,
             dict(reading.metadata),
+            denied_since,
         )
 
     def reading(self) -> Reading:
@@ -63,8 +77,14 @@ class KeptValue(_Redacted, msgspec.Struct, frozen=True):
         lease = self.lease
         if lease is not None:
             lease = replace(lease, term=_shifted(lease.term, by))
-        read_at, proven_at = self.read_at + by, self.proven_at + by
-        return replace(self, lease=lease, read_at=read_at, proven_at=proven_at)
+        denied_since = None if self.denied_since is None else self.denied_since + by
+        return replace(
+            self,
+            lease=lease,
+            read_at=self.read_at + by,
+            proven_at=self.proven_at + by,
+            denied_since=denied_since,
+        )
 
 
 class KeptSecret(_Redacted, msgspec.Struct, frozen=True):
@@ -86,7 +106,12 @@ class KeptSecret(_Redacted, msgspec.Struct, frozen=True):
 
 
 class KeptToken(_Redacted, msgspec.Struct, frozen=True):
-    """A token that is alive as far as is known; `term` None: it never ends."""
+    """A token that is alive as far as is known; `term` None: it never ends.
+
+    `is_left`: leases that are to live on hang on it, so it is not revoked. `is_outworn`: leases
+    that nobody knows may hang on it, so it is to be replaced. `secret` is empty where somebody else
+    provides the token.
+    """
 
     id: str
     secret: str
@@ -94,6 +119,8 @@ class KeptToken(_Redacted, msgspec.Struct, frozen=True):
     increment: float
     is_ours: bool
     had_at: float
+    is_left: bool = False
+    is_outworn: bool = False
 
     def shifted(self, by: float) -> Self:
         term = None if self.term is None else _shifted(self.term, by)
@@ -101,11 +128,16 @@ class KeptToken(_Redacted, msgspec.Struct, frozen=True):
 
 
 class KeptStore(_Redacted, msgspec.Struct, frozen=True):
-    """The identity at one store: tokens, oldest first; `current` is the id of that in use."""
+    """The identity at one store: tokens, oldest first; `current` is the id of that in use.
+
+    `digest_key` is what versions are made with where the store has none of its own: with it the
+    next run knows an unchanged value again.
+    """
 
     place: str
     tokens: list[KeptToken] = []
     current: str | None = None
+    digest_key: bytes = b""
 
     def shifted(self, by: float) -> Self:
         return replace(self, tokens=[each.shifted(by) for each in self.tokens])
@@ -114,7 +146,8 @@ class KeptStore(_Redacted, msgspec.Struct, frozen=True):
 class Book(_Redacted, msgspec.Struct, frozen=True):
     """Everything, by name. `bundles`: the revisions of secrets that each one's app is known to use.
 
-    `boot`, `now` and `wall` are of the moment of writing.
+    `departed`: values that secrets had at another place, or that are no longer in the
+    configuration, not yet retired. `boot`, `now` and `wall` are of the moment of writing.
     """
 
     host: str
@@ -124,6 +157,7 @@ class Book(_Redacted, msgspec.Struct, frozen=True):
     secrets: dict[str, KeptSecret] = {}
     stores: dict[str, KeptStore] = {}
     bundles: dict[str, dict[str, int]] = {}
+    departed: list[tuple[str, KeptSecret]] = []
 
     def shifted(self, by: float) -> Self:
         """All instants moved by so many seconds."""
@@ -132,13 +166,14 @@ class Book(_Redacted, msgspec.Struct, frozen=True):
             now=self.now + by,
             secrets={name: each.shifted(by) for name, each in self.secrets.items()},
             stores={name: each.shifted(by) for name, each in self.stores.items()},
+            departed=[(name, each.shifted(by)) for name, each in self.departed],
         )
 
     def highest_revision(self) -> int:
         """The highest number that any value has; 0 without values."""
         values = [
             value.revision
-            for secret in self.secrets.values()
+            for secret in [*self.secrets.values(), *(each for _, each in self.departed)]
             for value in [*secret.former, *([secret.current] if secret.current else [])]
         ]
         return max(values, default=0)
@@ -146,3 +181,9 @@ class Book(_Redacted, msgspec.Struct, frozen=True):
 
 def _shifted(term: Term, by: float) -> Term:
     return replace(term, began_at=term.began_at + by)
+
+
+def fingerprint(*parts: object) -> str:
+    """Equal for equal parts (what JSON has, and tuples), in this run and the next."""
+    canonical = msgspec.json.encode(parts, order="sorted")
+    return hashlib.sha256(canonical).hexdigest()

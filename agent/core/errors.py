@@ -11,6 +11,7 @@
     │   ├── Invalid            give up until something changes: the request is wrong (400, 405)
     │   └── NotLoggedIn        log in again, or say that nobody can
     ├── SealedFileError        an encrypted file or its key that can't be used
+    │   └── WrongKey           another key may open it
     ├── RenderError            a template or format, with its place
     └── DeliveryError          a step of handing over that failed
         ├── PublishError       nothing was published
@@ -143,6 +144,10 @@ class SealedFileError(AgentError):
         self.file, self.reason, self.is_lasting = file, reason, is_lasting
 
 
+class WrongKey(SealedFileError):
+    """The encrypted file is not of this key, as far as can be told without opening it."""
+
+
 class RenderError(AgentError):
     """A file that could not be rendered; `place` is `bundle.file` or `template.j2:12`."""
 
@@ -193,9 +198,13 @@ class ConfirmError(DeliveryError):
 
 
 class NotInTime(AgentError):
-    """`once` had not everything when its time was up."""
+    """`once` had not every secret when its time was up."""
 
     exit_code = EXIT_NOT_IN_TIME
+
+
+class NotHandedOver(AgentError):
+    """`once` had every secret, but not every bundle could be handed over to its app in time."""
 
 
 def exit_code(error: BaseException) -> int:

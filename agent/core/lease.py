@@ -142,6 +142,17 @@ def due_without_term(
     return Due(read_at + refresh_after, Act.READ)
 
 
+def next_attempt(refused_at: float, pause: float, ends_at: float | None) -> float:
+    """When another value is fetched after an app has refused one.
+
+    After the pause, but after a quarter of what is left of the value that is used meanwhile at the
+    latest (`ends_at`; None: it is kept alive), so that there is time for more than one attempt.
+    """
+    if ends_at is None:
+        return refused_at + pause
+    return refused_at + min(pause, max((ends_at - refused_at) / 4, FLOOR_SECONDS))
+
+
 def not_before(due: Due, asked_at: float | None, lasts: float | None = None) -> Due:
     """`due`, put off until the floor has passed since the last time the store was asked.
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agent.core.errors import SealedFileError
+from agent.core.errors import SealedFileError, WrongKey
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -144,14 +144,14 @@ def unseal(content: bytes, key: SealingKey, *, purpose: str, name: str) -> Opene
         raise SealedFileError(name, f"is a {header.purpose!r}, not a {purpose!r}")
     if key.is_passphrase != (header.kdf is not None):
         was = "a key file" if key.is_passphrase else "a passphrase"
-        raise SealedFileError(name, f"was encrypted with {was}: `key` must name that")
+        raise WrongKey(name, f"was encrypted with {was}: `key` must name that")
     body = memoryview(content)[len(line) :]
     if len(body) < header.length:
         raise SealedFileError(name, f"is cut short: {len(body)} of {header.length} bytes are there")
     subkey, check = _derive(key.root(header.kdf), header.salt, purpose)
     if not hmac.compare_digest(check, header.check):
         what = "passphrase" if key.is_passphrase else "key"
-        raise SealedFileError(name, f"wrong {what} (or the first line was altered)")
+        raise WrongKey(name, f"wrong {what} (or the first line was altered)")
     payload = _decrypt(subkey, header.nonce, body, line, name)
     return Opened(payload, header.sequence, header.kdf)
 

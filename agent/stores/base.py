@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from agent.core.book import KeptStore
 from agent.core.errors import StoreError
 from agent.core.lease import Lease
 from agent.core.secret import Reading
@@ -27,12 +28,21 @@ class ReadRequest(msgspec.Struct, frozen=True):
 class Parent(msgspec.Struct, frozen=True):
     """What the store knows of that on which leases hang (Vault: a token). Instants of `now`.
 
-    `ending_since` is set once there is a successor: its leases are replaced before `ends_at`.
+    `ending_since` is set once there is a successor: its leases are replaced before `leave_by`,
+    which is `ends_at`, or `haste` seconds after `ending_since` where that is sooner.
     """
 
     is_alive: bool
     ends_at: float | None = None
     ending_since: float | None = None
+    haste: float | None = None
+
+    @property
+    def leave_by(self) -> float | None:
+        if self.haste is None or self.ending_since is None:
+            return self.ends_at
+        hurried = self.ending_since + self.haste
+        return hurried if self.ends_at is None else min(hurried, self.ends_at)
 
 
 class Subscriber(Protocol):
@@ -78,6 +88,18 @@ class Store(Protocol):
     async def revoke(self, lease: Lease) -> None:
         """Give the lease up at its origin."""
 
+    def kept(self) -> KeptStore:
+        """The identity as it is now, for the next run; `place` tells whose it is."""
+
+    def restore(self, kept: KeptStore, *, is_ending: bool) -> None:
+        """Go on with an identity of the same `place`, before `run`.
+
+        `is_ending`: it is to be replaced: leases nobody knows may hang on it.
+        """
+
+    def adopt(self, lease: Lease) -> None:
+        """A lease of an earlier run is somebody's again: the store counts it."""
+
     def forget(self, lease: Lease, *, lives_on: bool = False) -> None:
         """The lease is nobody's any more (revoked, expired, dead): the store need not count it.
 
@@ -91,7 +113,10 @@ class Store(Protocol):
         """Tell the subscriber of changes; the answer takes it off again."""
 
     async def close(self, *, is_final: bool = True) -> None:
-        """Give up what the store holds: connections and, if `is_final`, its own identity."""
+        """Give up what the store holds: connections and, if `is_final`, its own identity.
+
+        What can't be given back now is still told by `kept` and `parent`.
+        """
 
 
 class Subscribers:

@@ -18,6 +18,7 @@ from pathlib import Path
 from agent.config.model import LocalKey
 from agent.core.errors import ConfigurationError, SealedFileError
 from agent.core.sealing import KEY_BYTES, MAX_HEADER_BYTES, TAG_BYTES, SealingKey
+from agent.stores.access import lets_in_only
 
 MAX_PAYLOAD_BYTES = 16 * 1024 * 1024
 MAX_CONTENT_BYTES = MAX_PAYLOAD_BYTES + MAX_HEADER_BYTES + TAG_BYTES
@@ -40,7 +41,7 @@ def read_private(path: Path, limit: int) -> tuple[bytes, Signature]:
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
             status = os.fstat(file.fileno())
-            _refuse_shared(path, status)
+            _refuse_shared(path, status, file.fileno())
             content = file.read(limit + 1)
     except OSError as error:
         raise failed(path, "can't be read", error) from None
@@ -131,12 +132,12 @@ def _key_bytes(path: Path) -> bytes:
     raise SealedFileError(str(path), f"a key has {wanted}, this is neither")
 
 
-def _refuse_shared(path: Path, status: os.stat_result) -> None:
+def _refuse_shared(path: Path, status: os.stat_result, descriptor: int) -> None:
     """Judged by the open file, not by its name: nobody can swap it in between."""
     if not stat.S_ISREG(status.st_mode):
         raise SealedFileError(str(path), "is not a regular file")
     mode = stat.S_IMODE(status.st_mode)
-    if mode & 0o077:
+    if mode & 0o077 and not lets_in_only(descriptor, mode, os.geteuid()):
         raise SealedFileError(
             str(path), f"mode {mode:04o} lets others in; it must be the owner's only (0600 or 0400)"
         )

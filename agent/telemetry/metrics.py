@@ -45,10 +45,14 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "lease_renewals": ("Renewals of leases.", ()),
     "leases_revoked": ("Old leases revoked.", ()),
     "leases_lost": ("Leases that were gone before their time.", ()),
+    "secrets_refused": ("New values that an app did not work with.", ()),
     "bundle_failures": ("Failed steps of a bundle.", ("bundle", "step")),
     "bundle_rollbacks": ("Generations that were taken back.", ("bundle",)),
     "notifications": ("Announcements of a generation.", ("bundle", "outcome")),
     "process_restarts": ("Starts of the process after the first.", ()),
+    "cache_failures": ("Writings of the sealed cache that failed.", ()),
+    "cache_refusals": ("Sealed caches that were refused at a start.", ()),
+    "connections_refused": ("Local connections refused for want of room.", ("listener", "limit")),
     "config_reloads": ("Reloads of the configuration.", ("outcome",)),
 }
 
@@ -57,6 +61,11 @@ HISTOGRAMS: dict[str, tuple[str, tuple[str, ...], tuple[float, ...]]] = {
         "Time of a request to a store.",
         ("store", "operation"),
         (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+    ),
+    "cache_write_seconds": (
+        "Time to write the sealed cache.",
+        (),
+        (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
     ),
     "confirm_seconds": (
         "Time from an announcement until the app confirmed it.",
@@ -84,6 +93,7 @@ def _rules() -> list[tuple[type[Event], str, LabelsOf]]:
         (events.LeaseRenewed, "lease_renewals", lambda event: ()),
         (events.LeaseRevoked, "leases_revoked", lambda event: ()),
         (events.LeaseLost, "leases_lost", lambda event: ()),
+        (events.SecretRefused, "secrets_refused", lambda event: ()),
         (events.BundleFailed, "bundle_failures", lambda event: (event.bundle, event.step)),
         (
             events.BundleFailed,
@@ -94,6 +104,14 @@ def _rules() -> list[tuple[type[Event], str, LabelsOf]]:
         (events.BundleRolledBack, "bundle_rollbacks", lambda event: (event.bundle,)),
         (events.BundleConfirmed, "confirm_seconds", lambda event: (event.bundle,)),
         (events.ProcessStarted, "process_restarts", _after_the_first()),
+        (events.CacheWritten, "cache_write_seconds", lambda event: ()),
+        (events.CacheFailed, "cache_failures", lambda event: ()),
+        (events.CacheRefused, "cache_refusals", lambda event: ()),
+        (
+            events.ConnectionRefused,
+            "connections_refused",
+            lambda event: (event.listener, event.limit),
+        ),
         (events.Reloaded, "config_reloads", lambda event: ("ok",)),
         (events.ReloadRefused, "config_reloads", lambda event: ("refused",)),
     ]
@@ -161,7 +179,7 @@ class _Listener:
             child = self._metric.labels(*labels) if labels else self._metric
             self._children[labels] = child
         if isinstance(child, Counter):
-            child.inc()
+            child.inc(getattr(event, "number", 1))  # one event may stand for several
         else:
             child.observe(event.seconds)
 

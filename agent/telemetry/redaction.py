@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from threading import Lock
 
-from agent.core.events import Event, Reloaded, SecretRead
+from agent.core.events import Event, Reloaded, SecretRead, SecretRefused, SecretRestored
 from agent.core.secret import Field
 from agent.telemetry.known_values import SHORTEST, KnownValues, Span
 
@@ -44,6 +44,8 @@ class Redactor:
         if isinstance(event, SecretRead):
             if event.is_changed:
                 self._outdated.add(event.secret)
+        elif isinstance(event, SecretRefused | SecretRestored):
+            self._outdated.add(event.secret)
         elif isinstance(event, Reloaded):
             self._outdated.update(event.removed)
 

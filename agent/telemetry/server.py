@@ -1,9 +1,9 @@
-"""/metrics, /livez, /readyz, /startupz, /status and /refresh over HTTP, on TCP or a UNIX socket.
+"""/metrics, /livez, /readyz, /startupz and /status over HTTP, on TCP or a UNIX socket.
 
 Anybody who can connect may ask: answers have names, versions and times, never a value. Requests
-are GET or HEAD without a body (/refresh: see there), small, and a connection more than
-MOST_CONNECTIONS costs the oldest its life, so that nobody can keep probes out or use up the agent's
-descriptors.
+are GET or HEAD without a body (more is for the doors, see `wishes`), small, and a connection more
+than MOST_CONNECTIONS costs the oldest its life, so that nobody can keep probes out or use up the
+agent's descriptors.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -22,7 +22,6 @@ from agent.config.addresses import host_and_port
 from agent.config.model import Telemetry
 from agent.config.report import Unfit
 from agent.core.errors import AgentError, ConfigurationError
-from agent.telemetry.refresh import Refresh, RefreshDoor, nobody_asked
 from agent.telemetry.status import Status
 from agent.unix_socket import bind_unix
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from agent.telemetry.metrics import Metrics
+    from agent.telemetry.wishes import Door
 
 DEFAULT_ADDRESS = "127.0.0.1:9847"
 MOST_CONNECTIONS = 64
@@ -47,8 +47,8 @@ class TelemetryServer:
     """`run` serves until it is cancelled. `listening` is set, and `address` known, once it does.
 
     `address` is `HOST:PORT` as bound (port 0 gives a free one) or the socket's path. `uid` and
-    `gid` are the socket's, -1 for the agent's own. `is_alive` is asked for /livez; `refresh` is
-    asked for /refresh, unless others than this host's own processes can connect.
+    `gid` are the socket's, -1 for the agent's own. `is_alive` is asked for /livez. `doors`, by
+    path, are closed where others than this host's own processes can connect.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class TelemetryServer:
         uid: int = -1,
         gid: int = -1,
         is_alive: Callable[[], bool] = lambda: True,
-        refresh: Refresh = nobody_asked,
+        doors: Mapping[str, Door[Any]] | None = None,
     ) -> None:
         self.address = ""
         self.listening = asyncio.Event()
@@ -68,7 +68,7 @@ class TelemetryServer:
         self._status, self._metrics = status, metrics
         self._uid, self._gid = uid, gid
         self._is_alive = is_alive
-        self._refresh = RefreshDoor(refresh)
+        self._doors = doors or {}
         self._answers: dict[str, Answer] = {
             "/metrics": self._metrics_text,
             "/livez": self._livez,
@@ -103,8 +103,8 @@ class TelemetryServer:
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         from aiohttp import web
 
-        if request.path == "/refresh":
-            return await self._refresh.answer(request)
+        if (door := self._doors.get(request.path)) is not None:
+            return await door.answer(request)
         answer = self._answers.get(request.path)
         if answer is None:
             return web.Response(status=404, text="not found\n")
@@ -173,7 +173,9 @@ class TelemetryServer:
             raise AgentError(f"can't listen on {host} port {port}: {reason}") from None
         bound = [each.getsockname()[:2] for each in server.sockets]
         self.address = _written(*bound[0])
-        self._refresh.is_open = all(_is_loopback(host) for host, _ in bound)
+        is_open = all(_is_loopback(host) for host, _ in bound)
+        for door in self._doors.values():
+            door.is_open = is_open
         yield server
 
 

@@ -8,8 +8,10 @@ from agent.core.events import (
     BundleConfirmed,
     BundleCurrent,
     BundleFailed,
+    BundleMoved,
     BundleNotified,
     BundlePublished,
+    BundleRestored,
     BundleRolledBack,
     Event,
     LoggedIn,
@@ -19,11 +21,12 @@ from agent.core.events import (
     StoreDown,
     TokenLost,
     TokenRenewed,
+    TokenResumed,
 )
 
 UP, DOWN, LOGGING_IN = "up", "down", "logging_in"
 WAITING, PUBLISHED, NOTIFIED = "waiting", "published", "notified"
-CONFIRMED, FAILED = "confirmed", "failed"
+CONFIRMED, FAILED, ROLLED_BACK = "confirmed", "failed", "rolled_back"
 
 
 class StoreStanding(msgspec.Struct):
@@ -48,7 +51,7 @@ class StoreStanding(msgspec.Struct):
                 # An answer to whoever is logged in: the token that was lost was an old one.
                 if self.state == LOGGING_IN and self.logged_in_at and outcome == "ok":
                     self._enter(UP, now)
-            case LoggedIn():
+            case LoggedIn() | TokenResumed():
                 self._enter(UP, now)
                 self.logged_in_at = now
                 self._token_lasts(event.ttl_seconds, now)
@@ -75,13 +78,17 @@ class StoreStanding(msgspec.Struct):
 
 
 class BundleStanding(msgspec.Struct):
-    """`generation` is the one that stands, 0 before the first; `step` and `reason` of a failure."""
+    """`generation` is the one that stands, 0 before the first; `step` and `reason` of a failure.
+
+    `state` is the step that is under way, and else what came of the last one.
+    """
 
     state: str = WAITING
     generation: int = 0
     confirmed_at: float | None = None
     step: str | None = None
     reason: str | None = None
+    _at_rest: str = WAITING
     _before_failure: str = PUBLISHED
 
     @property
@@ -91,6 +98,8 @@ class BundleStanding(msgspec.Struct):
     def hear(self, event: Event, now: float) -> None:
         """Something about this bundle."""
         match event:
+            case BundleMoved():
+                self.state = self._at_rest if event.state == WAITING else event.state
             case BundlePublished():
                 self._went_well(PUBLISHED, event.generation)
             case BundleNotified():
@@ -101,15 +110,20 @@ class BundleStanding(msgspec.Struct):
             case BundleCurrent():
                 self._went_well(self._before_failure, event.generation)
             case BundleFailed():
-                self._failed(event.step, event.reason)
+                self._failed(FAILED, event.step, event.reason)
             case BundleRolledBack():
                 self.generation = event.restored
-                self._failed("confirm", event.reason)
+                self._failed(ROLLED_BACK, "confirm", event.reason)
+            case BundleRestored() if self._at_rest in (FAILED, ROLLED_BACK):
+                self._failed(ROLLED_BACK, "confirm", self.reason or "")
+            case BundleRestored():  # of a drill
+                self._went_well(CONFIRMED, event.generation)
 
     def _went_well(self, state: str, generation: int) -> None:
-        self.state = self._before_failure = state
+        self.state = self._at_rest = self._before_failure = state
         self.generation = generation
         self.step = self.reason = None
 
-    def _failed(self, step: str, reason: str) -> None:
-        self.state, self.step, self.reason = FAILED, step, reason
+    def _failed(self, state: str, step: str, reason: str) -> None:
+        self.state = self._at_rest = state
+        self.step, self.reason = step, reason

@@ -20,11 +20,12 @@ from agent.core.secret import Reading
 from agent.stores.base import Store
 
 
-class Holding(msgspec.Struct):
+class Holding(msgspec.Struct, eq=False):
     """A value that is current, or was.
 
-    `proven_at` is when the store last vouched for it. `is_lost`: its lease is gone before its time.
-    `retry_at` is for former values only.
+    `proven_at` is when the store last vouched for it, `denied_since` when it first denied it since.
+    `is_lost`: its lease is gone before its time. `is_cached`: from the run before, and not proven
+    in this one. `retry_at` and `is_refused` (not to be put back) are for former values only.
     """
 
     revision: int
@@ -34,13 +35,22 @@ class Holding(msgspec.Struct):
     is_lost: bool = False
     can_renew: bool = True
     retry_at: float = 0.0
+    denied_since: float | None = None
+    is_cached: bool = False
+    is_refused: bool = False
 
 
 class Outlook:
-    """Looks at holdings with one store's, one policy's and the clock's eyes."""
+    """Looks at holdings with one store's, one policy's and the clock's eyes.
+
+    `is_written`: to ask for the value is a write, which makes a new one.
+    """
+
+    __slots__ = ("_clock", "_store", "is_written", "policy")
 
     def __init__(self, store: Store, clock: Clock, policy: Policy) -> None:
         self._store, self._clock, self.policy = store, clock, policy
+        self.is_written = False
 
     def arrived(self, reading: Reading, asked_at: float) -> Holding:
         """A value fresh from the store.
@@ -78,9 +88,35 @@ class Outlook:
             return min(self._clock.now(), reading.lease.term.ends_at)
         return self.ends_at(reading.lease)
 
+    def is_over(self, holding: Holding) -> bool:
+        """It works no more, as far as is known."""
+        ends_at = self.expires_at(holding)
+        return ends_at is not None and ends_at <= self._clock.now()
+
+    def has_own_end(self, holding: Holding) -> bool:
+        """The value itself says how long it is good: by a lease, or as a certificate."""
+        return holding.reading.lease is not None or holding.reading.not_after is not None
+
+    def proof(self, holding: Holding) -> Act | None:
+        """How a value of the run before is proven without making a new one.
+
+        None: nothing need be asked. What its lease hangs on lives, or it vouches for itself.
+        """
+        lease = holding.reading.lease
+        if lease is not None:
+            return Act.RENEW if lease.term.is_renewable and holding.can_renew else None
+        return None if self.is_written or self.has_own_end(holding) else Act.READ
+
+    def may_mint(self, holding: Holding | None) -> bool:
+        """Whether a read may make a lease: nothing tells that it does not."""
+        return self.is_written or holding is None or holding.reading.lease is not None
+
     def due(self, holding: Holding, asked_at: float | None) -> Due:
         """What is to be done next with the current value."""
         reading = holding.reading
+        is_unproven = holding.is_cached and not self.is_over(holding)
+        if is_unproven and (proof := self.proof(holding)) is not None:
+            return not_before(Due(self._clock.now(), proof), asked_at)
         if reading.lease is not None:
             planned = self._due_lease(reading.lease, holding)
             return not_before(planned, asked_at, reading.lease.term.lasts)
@@ -104,8 +140,8 @@ class Outlook:
         now, parent = self._clock.now(), self._store.parent(lease)
         if holding.is_lost or self.is_dead(lease):
             return Due(now, Act.REPLACE)
-        if parent.ending_since is not None and parent.ends_at is not None:
-            planned = due_with_parent(lease.term, self.policy, parent.ends_at, parent.ending_since)
+        if parent.ending_since is not None and parent.leave_by is not None:
+            planned = due_with_parent(lease.term, self.policy, parent.leave_by, parent.ending_since)
         else:
             planned = due(lease.term, self.policy)
         return planned if holding.can_renew else replace(planned, act=Act.REPLACE)

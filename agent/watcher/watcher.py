@@ -2,13 +2,14 @@
 
 Error policy: while the whole store can't be had, or nobody is logged in, nothing is asked; the
 store says when to look again. Any other failure is this secret's own and backs off here. The last
-good value stays in the ledger, stale, until it expires.
+good value stays in the ledger, stale, until it expires. A value that an app has refused makes room
+for the one before it, and another is tried after a pause.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -16,21 +17,16 @@ from msgspec.structs import replace
 
 from agent.config.model import SecretEntry
 from agent.core.backoff import Backoff
+from agent.core.book import KeptSecret
 from agent.core.clock import Clock
 from agent.core.errors import Denied, Invalid, Missing, NotLoggedIn, Outage, StoreError
-from agent.core.events import (
-    Emit,
-    LeaseLost,
-    LeaseRenewed,
-    SecretExpired,
-    SecretRead,
-    SecretStale,
-)
+from agent.core.events import Emit, LeaseLost, LeaseRenewed, SecretRead, SecretStale
 from agent.core.lease import FLOOR_SECONDS, Act, Due, Lease, Policy, not_before
-from agent.ledger import Ledger, State
+from agent.core.secret import Reading
+from agent.ledger import Ledger
 from agent.stores.base import ReadRequest, Store
-from agent.watcher.former import FormerValues
-from agent.watcher.holding import Holding, Outlook
+from agent.watcher.holding import Holding
+from agent.watcher.page import Page
 
 LONGEST_PAUSE = 60.0
 LONGEST_PAUSE_AFTER_REFUSAL = 300.0
@@ -38,11 +34,19 @@ LONGEST_PAUSE_AFTER_REFUSAL = 300.0
 LOOK_AT_WALL_EVERY = 60.0
 """Seconds between two looks at a certificate's end: wall clocks are set without telling."""
 
+Seal = Callable[[], Awaitable[None]]
 T = TypeVar("T")
 
 
+async def no_seal() -> None:
+    """Where nothing is kept for the next run."""
+
+
 class Watcher:
-    """Keeps one entry of the ledger fresh. `draw` is this secret's lot for jitter."""
+    """Keeps one entry of the ledger fresh. `draw` is this secret's lot for jitter.
+
+    `seal` is awaited before whatever may make a lease: what is known then outlives this process.
+    """
 
     def __init__(
         self,
@@ -55,28 +59,28 @@ class Watcher:
         emit: Emit,
         headroom: float = 0.0,
         draw: float = 0.0,
+        seal: Seal = no_seal,
     ) -> None:
         self.name, self.spec, self.store = name, spec, store
         self._ledger, self._clock, self._emit, self._draw = ledger, clock, emit, draw
-        self._outlook = Outlook(store, clock, Policy())
-        self._former = FormerValues(name, store, ledger, self._outlook, clock, emit)
+        self._seal = seal
+        self._page = Page(name, spec, store, ledger, clock, emit)
         self._group: asyncio.TaskGroup | None = None
         self._tending: asyncio.Task[None] | None = None
-        self._current: Holding | None = None
         self._wake = asyncio.Event()
         self._backoff = Backoff(ceiling=LONGEST_PAUSE)
         self._wish_backoff = Backoff(ceiling=LONGEST_PAUSE_AFTER_REFUSAL)
         self._asked_at: float | None = None
         self._retry_at = self._wish_at = 0.0
-        self._is_wanted = True
+        self._is_wanted, self._is_minting = True, False
         self.update(spec, headroom)
 
     def update(self, spec: SecretEntry, headroom: float) -> None:
         """Another policy for the same place."""
         self.spec = spec
         self._request = ReadRequest(spec.path, spec.data, spec.version)
-        self._outlook.policy = Policy(spec.refresh_every, spec.renew_at, headroom, self._draw)
-        self._former.is_revoking = spec.revoke == "on_retire"
+        policy = Policy(spec.refresh_every, spec.renew_at, headroom, self._draw)
+        self._page.update(spec, policy)
         self.look_again()
 
     def refresh(self) -> None:
@@ -86,16 +90,18 @@ class Watcher:
 
     def look_again(self) -> None:
         """Something that this watcher reckons with has changed."""
+        self._page.expire()
         self._wake.set()
-        self._former.look_again()
+        self._page.former.look_again()
 
     async def run(self) -> None:
         with self._listening():
             async with asyncio.TaskGroup() as self._group:
+                self._heed_consumers()
                 self._tend_former()
                 while True:
                     self._wake.clear()
-                    self._expire()
+                    self._page.expire()
                     await self._act()
 
     async def leave(self) -> None:
@@ -103,48 +109,74 @@ class Watcher:
 
         Returns when the last of it is retired.
         """
-        self._let_go()
+        self._page.let_go()
         with self._listening():
-            await self._former.run()
+            await self._page.former.run()
 
-    async def give_up(self) -> None:
-        """After `run` was cancelled: retire everything now, whoever holds it."""
-        self._let_go()
-        await self._former.retire_all()
+    async def give_up(self) -> list[Lease]:
+        """After `run` was cancelled: revoke everything now, whoever holds it.
+
+        The leases that could not be revoked; they stay in `kept` as they were.
+        """
+        return await self._page.give_up()
+
+    # --- from one run to the next -------------------------------------------------------------
+
+    @property
+    def place(self) -> str:
+        """The fingerprint of what is asked, and of whom."""
+        return self._page.place
+
+    def kept(self) -> KeptSecret:
+        """What the next run needs to go on with this secret."""
+        return self._page.kept(is_minting=self._is_minting)
+
+    def restore(self, kept: KeptSecret) -> None:
+        """Go on with what the run before has kept, before `run`; the store is restored already.
+
+        Consumers have to hold what they use of it before `run`, or it is retired.
+        """
+        self._is_wanted = not self._page.restore(kept)
+
+    # --- who else has a say -------------------------------------------------------------------
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
         unsubscribe = self.store.subscribe(self)
         try:
-            with self._ledger.on_release(self.name, self._former.look_again):
+            with self._ledger.on_release(self.name, self._heed_consumers):
                 yield
         finally:
             unsubscribe()
 
-    def _let_go(self) -> None:
-        if self._current is not None:
-            self._former.add(self._current)
-            self._current = None
+    def _heed_consumers(self) -> None:
+        """One has let go of a revision, or rejected it."""
+        if self._page.heed_consumers():
+            self._is_wanted = False  # another value is tried by and by, unless it is wished anew
+            self._wake.set()
+            self._tend_former()
+        self._page.former.look_again()
 
     def _tend_former(self) -> None:
         """Values that were replaced are cared for beside this coroutine, and never delay it."""
         is_tended = self._tending is not None and not self._tending.done()
-        if self._group is not None and self._former and not is_tended:
+        if self._group is not None and self._page.former and not is_tended:
             name = f"secret {self.name}: former values"
-            self._tending = self._group.create_task(self._former.run(), name=name)
+            self._tending = self._group.create_task(self._page.former.run(), name=name)
 
     # --- what is due --------------------------------------------------------------------------
 
     async def _act(self) -> None:
         """Do what is due, or wait until something is."""
-        planned = self._next()
+        self._page.prove()
+        planned, current = self._next(), self._page.current
         if planned.at > self._clock.now():
             await self._wait(planned.at)
         elif (trouble := self.store.trouble) is not None:
             self._ledger.stale(self.name, trouble.reason, trouble.kind)
             await self._wait(None)
-        elif planned.act is Act.RENEW and self._current and self._current.reading.lease:
-            await self._renew(self._current, self._current.reading.lease)
+        elif planned.act is Act.RENEW and current and current.reading.lease:
+            await self._renew(current, current.reading.lease)
         else:
             await self._read()
 
@@ -152,51 +184,36 @@ class Watcher:
         """What the value itself wants, or a read that was wished for: whichever is sooner."""
         wish_at = max(self._clock.now(), self._wish_at)
         wish = not_before(Due(wish_at, Act.READ), self._asked_at)
-        if self._current is None:
+        if self._page.current is None:
             return replace(wish, at=max(wish.at, self._retry_at))
-        own = self._outlook.due(self._current, self._asked_at)
+        own = self._own_due(self._page.current)
         own = replace(own, at=max(own.at, self._retry_at))
         return wish if self._is_wanted and wish.at < own.at else own
+
+    def _own_due(self, current: Holding) -> Due:
+        """What the value wants; while a newer one is refused, another attempt in its time."""
+        own = self._page.outlook.due(current, self._asked_at)
+        if not self._page.is_pausing or self._page.outlook.is_over(current):
+            return own
+        attempt_at = max(self._page.attempt_at(), self._wish_at)
+        attempt = not_before(Due(attempt_at, Act.READ), self._asked_at)
+        return own if own.act is Act.RENEW and own.at < attempt.at else attempt
 
     async def _wait(self, until: float | None) -> None:
         """Until that instant, until the value's end, or until something is new."""
         self._ledger.next_due(self.name, until)
-        if self._current is not None:
-            self._ledger.good_until(self.name, self._outlook.expires_at(self._current))
-        looks = [until, self._end_of_current()]
-        if self._current is not None and self._current.reading.not_after is not None:
+        current = self._page.current
+        if current is not None:
+            self._ledger.good_until(self.name, self._page.outlook.expires_at(current))
+        looks = [until, self._page.end_of_current()]
+        if current is not None and current.reading.not_after is not None:
             looks.append(self._clock.now() + LOOK_AT_WALL_EVERY)
         deadline = min((at for at in looks if at is not None), default=None)
         await self._clock.wait(self._wake, deadline)
 
-    # --- how long the value is good -----------------------------------------------------------
-
-    def _end_of_current(self) -> float | None:
-        """When the current value is worth nothing any more; None if it never is, or is already."""
-        entry = self._ledger.entry(self.name)
-        if self._current is None or entry.state is State.EXPIRED:
-            return None
-        ends = self._outlook.expires_at(self._current)
-        if entry.state is not State.STALE:
-            return ends
-        without_proof = self._current.proven_at + self.spec.max_stale
-        return without_proof if ends is None else min(ends, without_proof)
-
-    def _expire(self) -> None:
-        """A value that has come to its end is not used any more.
-
-        It is said where it should have been replaced before; a lease that was cut short is.
-        """
-        ends_at = self._end_of_current()
-        if self._current is None or ends_at is None or ends_at > self._clock.now():
-            return
-        self._ledger.expired(self.name)
-        if not self._outlook.is_cut_short(self._current):
-            self._emit(SecretExpired(secret=self.name))
-
     async def _asked(self, request: Awaitable[T]) -> T:
         """The store's answer; a value that comes to its end while we wait is said to."""
-        ends_at = self._end_of_current()
+        ends_at = self._page.end_of_current()
         if ends_at is None or self._group is None:
             return await request
         expiring = self._group.create_task(self._expire_at(ends_at), name=f"{self.name}: its end")
@@ -207,7 +224,7 @@ class Watcher:
 
     async def _expire_at(self, ends_at: float) -> None:
         await self._clock.sleep(ends_at - self._clock.now())
-        self._expire()
+        self._page.expire()
 
     # --- acts ---------------------------------------------------------------------------------
 
@@ -216,26 +233,33 @@ class Watcher:
         asked_at = self._asked_at = self._clock.now()
         was_wanted, self._is_wanted = self._is_wanted, False  # a wish from now on is a new one
         try:
-            reading = await self._asked(self.store.read(self._request))
+            reading = await self._asked(self._reading())
         except StoreError as error:
             self._is_wanted |= was_wanted
             self._read_failed(error, is_due)
             return
         self._succeeded()
         self._wish_backoff.reset()
-        fresh = self._outlook.arrived(reading, asked_at)
-        is_changed = self._ledger.record(self.name, reading, self._outlook.expires_at(fresh))
-        fresh.revision = self._ledger.entry(self.name).revision
-        if is_changed:
-            self._let_go()
-            self._tend_former()
-        self._current = fresh
+        is_changed = self._page.arrived(reading, asked_at)
+        self._is_minting = False
+        self._tend_former()
         ttl = None if reading.lease is None else reading.lease.term.lasts
         self._emit(
             SecretRead(
                 secret=self.name, version=reading.version, is_changed=is_changed, ttl_seconds=ttl
             )
         )
+
+    async def _reading(self) -> Reading:
+        """What the store answers. Cancelled in between, a lease may be there that nobody knows."""
+        self._is_minting = self._page.outlook.may_mint(self._page.current)
+        if self._is_minting:
+            await self._seal()
+        try:
+            return await self.store.read(self._request)
+        except StoreError:
+            self._is_minting = False
+            raise
 
     async def _renew(self, holding: Holding, lease: Lease) -> None:
         asked_at = self._asked_at = self._clock.now()
@@ -247,26 +271,33 @@ class Watcher:
             self._retry_at = self._failed(error, self._backoff)
         else:
             self._succeeded()
-            holding.reading, holding.proven_at = replace(holding.reading, lease=renewed), asked_at
-            expires_at = self._outlook.expires_at(holding)
-            self._ledger.renewed(self.name, holding.reading, expires_at)
+            self._page.renewed(holding, renewed, asked_at)
             self._emit(LeaseRenewed(secret=self.name, ttl_seconds=renewed.term.lasts))
 
     def _renewal_refused(self, holding: Holding, error: StoreError) -> None:
-        """The lease is gone, or may not be renewed: a fresh value is had at once."""
+        """The lease is gone, or may not be renewed: a fresh value is had at once.
+
+        One of the run before that may not be renewed has its time all the same.
+        """
         holding.can_renew = False
         holding.is_lost = not isinstance(error, Denied)
+        if holding is not self._page.current or (holding.is_cached and not holding.is_lost):
+            return
         self._asked_at = None
         self._emit(LeaseLost(secret=self.name, reason=error.reason))
 
     def _is_due(self) -> bool:
         """The value itself wants to be replaced, or there is none."""
-        if self._current is None:
+        current = self._page.current
+        if current is None or self._page.outlook.is_over(current):
             return True
-        return self._outlook.due(self._current, self._asked_at).at <= self._clock.now()
+        planned = self._page.outlook.due(current, self._asked_at)
+        return not self._page.is_pausing and planned.at <= self._clock.now()
 
     def _read_failed(self, error: StoreError, is_due: bool) -> None:
-        """A read that was only wished for holds up no renewal of what we have."""
+        """A read that was only wished for, or an attempt, holds up no renewal of what we have."""
+        if isinstance(error, Denied | Missing):
+            self._page.denied()
         if is_due:
             self._retry_at = self._wish_at = self._failed(error, self._backoff)
         else:
@@ -288,7 +319,8 @@ class Watcher:
         """After a refusal long, after an outage shorter, and never past a lease's end."""
         if not isinstance(error, Outage):
             return LONGEST_PAUSE_AFTER_REFUSAL
-        lease = None if self._current is None else self._current.reading.lease
+        current = self._page.current
+        lease = None if current is None else current.reading.lease
         left = LONGEST_PAUSE if lease is None else lease.term.ends_at - self._clock.now()
         return min(LONGEST_PAUSE, max(left / 4, FLOOR_SECONDS)) if left > 0 else LONGEST_PAUSE
 

@@ -118,9 +118,39 @@ async def test_a_wrong_secret_id_is_told_apart(
 async def test_a_bundle_that_fails_is_named(leasehold: Start, scene: Scene, made: Database) -> None:
     configuration = both(scene, made, validate={"command": ["/bin/false"]})
     done = await (await leasehold(configuration, "once", ["--timeout", "1s"])).wait()
-    assert done.code == 3
-    assert "bundle app (failed: " in done.err.splitlines()[-1]
+    assert done.code == 1
+    last = done.err.splitlines()[-1]
+    assert "bundle app (validate failed: command /bin/false: exit code 1" in last
+    assert last.endswith("nothing stands)")
     assert not made.leases() and not scene.tokens()
+
+
+async def test_what_the_app_does_not_confirm_is_taken_back_and_said(
+    leasehold: Start, scene: Scene
+) -> None:
+    first = value()
+    scene.kv.put("app", password=first)
+    proof = Diary(scene.folder, "proof")
+    bundle = scene.bundle(
+        "app",
+        {"p": "{{ app.password }}"},
+        confirm={"command": proof.command, "timeout": "300ms", "every": "100ms"},
+    )
+    configuration = scene.configuration(
+        secrets={"app": scene.secret("app")}, bundles={"app": bundle}
+    )
+    assert (await (await leasehold(configuration, "once")).wait()).code == 0
+    scene.kv.put("app", password=value())
+    proof.fail()
+    once = await leasehold(configuration, "once", ["--timeout", "2s"])
+    done = await once.wait()
+    assert done.code == 1
+    last = done.err.splitlines()[-1]
+    assert "bundle app (confirm failed: " in last and last.endswith("generation 1 stands)")
+    assert (Path(bundle["directory"]) / "p").read_text() == first
+    assert once.all("bundle_rolled_back", restored=1)
+    proof.recover()
+    assert (await (await leasehold(configuration, "once")).wait()).code == 0
 
 
 async def test_a_bad_configuration_is_refused_before_anything_is_asked(

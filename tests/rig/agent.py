@@ -164,11 +164,13 @@ class Start:
         *arguments: str | Path,
         environment: Mapping[str, str] | None = None,
         stdin: int = asyncio.subprocess.DEVNULL,
+        within: Sequence[str] = (),
         **options: Any,
     ) -> Leasehold:
-        """Any command, as it is."""
+        """Any command, as it is; `within` are the words before it, such as `ip netns exec NAME`."""
         basis = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "PYTHONPATH": str(ROOT)}
         process = await asyncio.create_subprocess_exec(
+            *within,
             *COMMAND,
             *map(str, arguments),
             cwd=self.folder,

@@ -21,6 +21,11 @@ class Hang:
 
 
 @dataclass(frozen=True)
+class Withhold:
+    """The server is asked, and its answer comes when the fault is lifted, if ever."""
+
+
+@dataclass(frozen=True)
 class Delay:
     """The server is asked after `seconds`."""
 
@@ -45,7 +50,7 @@ class Cut:
     body_bytes: int = 5
 
 
-Fault = Answer | Hang | Delay | Reset | Cut
+Fault = Answer | Hang | Withhold | Delay | Reset | Cut
 
 
 def errors(status: int, *texts: str, **headers: str) -> Answer:

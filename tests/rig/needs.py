@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -19,6 +20,12 @@ def needs_program(name: str) -> str:
     """The path of a program."""
     path = shutil.which(name)
     return path or _missing(f"the program {name}")
+
+
+def needs_file(pattern: str, what: str) -> str:
+    """The first path that fits an absolute pattern."""
+    found = sorted(Path("/").glob(pattern.removeprefix("/")))
+    return str(found[0]) if found else _missing(what)
 
 
 def _missing(what: str) -> NoReturn:

@@ -13,16 +13,21 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.rig.faults import Answer, Cut, Delay, Fault, Hang, Reset
+from tests.rig.faults import Answer, Cut, Delay, Fault, Hang, Reset, Withhold
 from tests.rig.http_messages import Message, Reader, answer
 
 LIMIT = 64 << 20
+PIECE = 256 << 10
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 @dataclass
 class Seen:
-    """A request. `at` is in seconds of time.monotonic, `path` begins after /v1/."""
+    """A request. `at` is in seconds of time.monotonic, `path` begins after /v1/.
+
+    `sent` counts the bytes of the answer's body that went out; `is_lost`: the server did what it
+    was asked, and its answer did not arrive whole.
+    """
 
     method: str
     path: str
@@ -31,6 +36,8 @@ class Seen:
     connection: int
     at: float = field(default_factory=time.monotonic)
     status: int | None = None
+    sent: int = 0
+    is_lost: bool = False
 
 
 When = Callable[[Seen], bool]
@@ -180,7 +187,7 @@ class Connection:
                 seen = self._write_down(request)
                 rule = self.proxy.rule_for(seen)
                 reply = await self._reply(request, seen, rule, server, server_writer)
-                if not await self._pass_on(reply, rule.fault if rule else None):
+                if not await self._pass_on(reply, seen, rule.fault if rule else None):
                     return
                 if request.is_last or (reply is not None and reply.is_last):
                     break
@@ -205,32 +212,51 @@ class Connection:
                 return None
             case Hang() if rule is not None:
                 await rule.lifted.wait()
+                if self.reader.stream.at_eof():  # the client has not waited for so long
+                    return None
             case Delay(seconds):
                 await asyncio.sleep(seconds)
         for part in request.encode():
             server_writer.write(part)
         reply = await server.read(is_head=request.start.startswith("HEAD "))
         seen.status = reply.status if reply else None
+        if rule is not None and isinstance(rule.fault, Withhold):
+            seen.is_lost = True
+            await rule.lifted.wait()
         return reply
 
-    async def _pass_on(self, reply: Message | None, fault: Fault | None) -> bool:
+    async def _pass_on(self, reply: Message | None, seen: Seen, fault: Fault | None) -> bool:
         """False when that was the connection's end."""
         if reply is None or (isinstance(fault, Reset) and fault.body_bytes is None):
+            seen.is_lost = reply is not None
             self.reset()
             return False
         head, body = reply.encode()
+        seen.is_lost = seen.is_lost or self.writer.is_closing() or self.reader.stream.at_eof()
         if not isinstance(fault, Reset | Cut):
-            self.writer.write(head + body)
-            await self.writer.drain()
+            await self._send(head, body, seen)
             return True
-        self.writer.write(head + body[: fault.body_bytes])
-        await self.writer.drain()
+        seen.is_lost = True
+        if body:
+            await self._send(head, body[: fault.body_bytes], seen)
+        else:  # an answer without a body ends in the middle of its head
+            await self._send(head[: fault.body_bytes], b"", seen)
         if isinstance(fault, Reset):
             await asyncio.sleep(0.02)
             self.reset()
         else:
             self.writer.close()
         return False
+
+    async def _send(self, head: bytes, body: bytes, seen: Seen) -> None:
+        """Piece by piece, no faster than the client reads."""
+        self.writer.write(head + body[:PIECE])
+        await self.writer.drain()
+        seen.sent = len(body[:PIECE])
+        for start in range(PIECE, len(body), PIECE):
+            self.writer.write(body[start : start + PIECE])
+            await self.writer.drain()
+            seen.sent = min(start + PIECE, len(body))
 
     def reset(self) -> None:
         """The client sees a RST."""

@@ -8,6 +8,7 @@ from itertools import count
 
 from msgspec.structs import replace
 
+from agent.core.book import KeptStore
 from agent.core.clock import Clock
 from agent.core.errors import Invalid, Missing, Outage, StoreError
 from agent.core.lease import Lease, Term
@@ -49,6 +50,7 @@ class ScriptedStore:
         self.trouble: StoreError | None = None
         self.ended: dict[str, float] = {}
         self.left: list[str] = []
+        self.adopted: list[str] = []
         self._numbers = count(1)
         self._made_at: dict[str, float] = {}
         self._subscribers = Subscribers()
@@ -144,6 +146,15 @@ class ScriptedStore:
     def forget(self, lease: Lease, *, lives_on: bool = False) -> None:
         if lives_on:
             self.left.append(lease.id)
+
+    def kept(self) -> KeptStore:
+        return KeptStore("place")
+
+    def restore(self, kept: KeptStore, *, is_ending: bool) -> None:
+        raise AssertionError("a scripted store has no identity to go on with")
+
+    def adopt(self, lease: Lease) -> None:
+        self.adopted.append(lease.id)
 
     def parent(self, lease: Lease) -> Parent:
         return self.parents[lease.parent or "token-1"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.config.model import Budget, TokenFile, VaultStore
+from agent.core.book import KeptStore
 from agent.core.clock import Clock, SystemClock
 from agent.core.events import Event
 from agent.stores.budget import Demand
@@ -75,9 +76,14 @@ async def vault(
     events: Recorder | None = None,
     is_final: bool = True,
     must_log_in: bool = True,
+    kept: KeptStore | None = None,
+    is_ending: bool = False,
     **spec: Any,
 ) -> AsyncIterator[Vault]:
-    """A store that runs, and is logged in unless `must_log_in` is False."""
+    """A store that runs, and is logged in unless `must_log_in` is False.
+
+    `kept` is the identity of an earlier one, which it goes on with.
+    """
     spec.setdefault("budget", Budget(per_second=1000, burst=1000))
     told = events if events is not None else Recorder()
     store = await open_store(
@@ -88,6 +94,8 @@ async def vault(
         changes=changes or Changes(),
         emit=told,
     )
+    if kept is not None:
+        store.restore(kept, is_ending=is_ending)
     running = asyncio.get_running_loop().create_task(store.run(), name="store")
     try:
         if must_log_in:

@@ -167,3 +167,95 @@ def test_what_is_held_is_the_union_of_what_each_said_last(
         for name in ("app", "web"):
             expected = frozenset[int]().union(*(each.get(name, ()) for each in last.values()))
             assert ledger.held(name) == expected
+
+
+# --- what is alive, and what was rejected -----------------------------------------------------
+
+
+async def test_the_current_value_is_alive_until_its_end(clock: JumpClock) -> None:
+    ledger = Ledger(clock)
+    assert not ledger.is_alive("app", 0) and ledger.ends_at("app", 0) is None
+    ledger.record("app", reading("1"), clock.now() + 10)
+    revision = ledger.entry("app").revision
+    assert ledger.is_alive("app", revision)
+    assert ledger.ends_at("app", revision) == clock.now() + 10
+    assert not ledger.is_alive("app", revision + 1)
+    await clock.advance(10)
+    assert not ledger.is_alive("app", revision), "whatever the watcher is about"
+    ledger.record("app", reading("1"), None)
+    assert ledger.is_alive("app", revision)
+    ledger.expired("app")
+    assert not ledger.is_alive("app", revision)
+
+
+async def test_a_former_value_is_alive_as_long_as_it_is_kept(clock: JumpClock) -> None:
+    ledger = Ledger(clock)
+    ledger.former("app", 1, clock.now() + 10)
+    ledger.former("app", 2, None)
+    assert ledger.is_alive("app", 1) and ledger.ends_at("app", 1) == clock.now() + 10
+    assert ledger.is_alive("app", 2) and ledger.ends_at("app", 2) is None
+    assert not ledger.is_alive("web", 1)
+    await clock.advance(10)
+    assert not ledger.is_alive("app", 1)
+    ledger.retired("app", 2)
+    ledger.retired("app", 2)
+    assert not ledger.is_alive("app", 2)
+
+
+async def test_a_rejection_is_heeded_once_nobody_holds_the_revision(clock: JumpClock) -> None:
+    ledger, told = Ledger(clock), []
+    ledger.record("app", reading("1"), None)
+    now = ledger.entry("app").revision
+    ledger.hold("other", {"app": [now]})
+    with ledger.on_release("app", lambda: told.append(ledger.heed_rejection("app"))):
+        ledger.reject("app", now, "not confirmed")
+        assert told == [None]
+        ledger.release("other")
+        assert told == [None, "not confirmed"]
+        assert ledger.heed_rejection("app") is None, "answered once"
+        ledger.reject("app", now - 1, "not confirmed")
+        ledger.reject("web", now, "not confirmed")
+        assert len(told) == 2, "no longer current, or never"
+
+
+async def test_who_takes_it_up_anew_gives_it_another_chance(clock: JumpClock) -> None:
+    ledger = Ledger(clock)
+    ledger.record("app", reading("1"), None)
+    now = ledger.entry("app").revision
+    ledger.reject("app", now, "not confirmed")
+    ledger.hold("bundle", {"app": [now]})
+    ledger.release("bundle")
+    assert ledger.heed_rejection("app") is None
+
+
+async def test_a_new_value_is_another_one_than_was_rejected(clock: JumpClock) -> None:
+    ledger = Ledger(clock)
+    ledger.record("app", reading("1"), None)
+    ledger.reject("app", ledger.entry("app").revision, "not confirmed")
+    ledger.record("app", reading("2"), None)
+    assert ledger.heed_rejection("app") is None
+
+
+async def test_a_value_that_is_current_again_has_its_old_number_and_is_told(
+    clock: JumpClock,
+) -> None:
+    ledger, event = Ledger(clock), asyncio.Event()
+    with ledger.subscribe(["app"], event):
+        ledger.resume(
+            "app",
+            reading("1"),
+            7,
+            read_at=clock.now() - 9,
+            expires_at=None,
+            stale_since=clock.now() - 5,
+            reason="why",
+            kind="cached",
+        )
+        assert event.is_set()
+    entry = ledger.entry("app")
+    assert entry.revision == 7 and entry.state is State.STALE and entry.is_usable
+    assert (entry.stale_since, entry.reason, entry.kind) == (clock.now() - 5, "why", "cached")
+    assert not ledger.record("app", reading("1"), None), "the same value: no news"
+    assert ledger.record("app", reading("2"), None) and ledger.entry("app").revision == 8
+    ledger.continue_after(3)
+    assert ledger.record("app", reading("3"), None) and ledger.entry("app").revision == 9

@@ -32,6 +32,21 @@ class BundleCurrent(Event, frozen=True, kw_only=True):
         return f"{self.bundle}: generation {self.generation} is current"
 
 
+class BundleMoved(Event, frozen=True, kw_only=True):
+    """A bundle begins with a step of its transaction, or is done with it: `waiting`.
+
+    `state`: waiting, rendering, comparing, validating, publishing, notifying, confirming, settling
+    or rolling_back.
+    """
+
+    level: ClassVar[int] = DEBUG
+    bundle: str
+    state: str
+
+    def __str__(self) -> str:
+        return f"{self.bundle}: {self.state}"
+
+
 class BundleNotified(Event, frozen=True, kw_only=True):
     bundle: str
     generation: int
@@ -64,6 +79,31 @@ class BundleRolledBack(Event, frozen=True, kw_only=True):
             f"{self.bundle}: generation {self.generation} taken back, {self.restored} restored: "
             f"{self.reason}"
         )
+
+
+class BundleRestored(Event, frozen=True, kw_only=True):
+    """The app is proven to work again with the generation that was put back."""
+
+    bundle: str
+    generation: int
+    seconds: float
+
+    def __str__(self) -> str:
+        took = duration(self.seconds)
+        return f"{self.bundle}: generation {self.generation} confirmed again after {took}"
+
+
+class BundleDrilled(Event, frozen=True, kw_only=True):
+    """A rehearsal of a rotation is over; `outcome` is that of its report."""
+
+    bundle: str
+    generation: int
+    outcome: str
+    seconds: float
+
+    def __str__(self) -> str:
+        took = duration(self.seconds)
+        return f"{self.bundle}: drill with generation {self.generation}: {self.outcome}, {took}"
 
 
 class BundleFailed(Event, frozen=True, kw_only=True):

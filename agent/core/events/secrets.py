@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from agent.core.events.base import DEBUG, ERROR, INFO, WARNING, Event, again, duration
+from agent.core.events.base import DEBUG, ERROR, INFO, WARNING, Event, again, counted, duration
 
 
 class SecretRead(Event, frozen=True, kw_only=True):
@@ -58,6 +58,55 @@ class LeaseLeft(Event, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         return f"{self.secret}: lease not revoked: {self.reason}"
+
+
+class LeasesNotRevoked(Event, frozen=True, kw_only=True):
+    """At the end of the run: the next one takes them up, if there is a cache."""
+
+    level: ClassVar[int] = WARNING
+    secret: str
+    leases: int
+    reason: str
+    ends_after: float
+
+    def __str__(self) -> str:
+        leases, left = counted(self.leases, "lease"), duration(self.ends_after)
+        return f"{self.secret}: {leases} not revoked: {self.reason}; over by itself within {left}"
+
+
+class SecretRestored(Event, frozen=True, kw_only=True):
+    """A value of the run before; `age_seconds` since the store last vouched for it."""
+
+    level: ClassVar[int] = DEBUG
+    secret: str
+    version: str
+    age_seconds: float
+
+    def __str__(self) -> str:
+        age = duration(self.age_seconds)
+        return f"{self.secret}: version {self.version} from the sealed cache, proven {age} ago"
+
+
+class SecretRefused(Event, frozen=True, kw_only=True):
+    """An app did not work with a new value; `restored` is the version that is current again."""
+
+    level: ClassVar[int] = ERROR
+    secret: str
+    version: str
+    restored: str | None
+    reason: str
+    retry_after: float
+
+    def __str__(self) -> str:
+        outcome = (
+            "there is none to go back to"
+            if self.restored is None
+            else f"version {self.restored} is put back"
+        )
+        return (
+            f"{self.secret}: version {self.version} was refused: {self.reason}; {outcome}"
+            f"; trying another in {duration(self.retry_after)}"
+        )
 
 
 class SecretStale(Event, frozen=True, kw_only=True):

@@ -3,7 +3,8 @@
     DIRECTORY/..data → ..gen-000042/        DIRECTORY/password → ..data/password
 
 A generation is written complete, with owners and modes, beside the one in use, and becomes visible
-by one rename. The current one and the one before it are kept. Below the current number are only
+by one rename. The current one, the one before it and the last one that its app is known to work
+with (mostly that is one of the two) are kept. Below the current number are only
 generations that were published once, above it only candidates: that, and that each step is one
 system call, is why a run may be killed anywhere and `prepare` can tell what was meant.
 
@@ -82,7 +83,7 @@ class Generations:
             if current is not None:
                 self._switch(root, current)
             self._drop_above(root, current or 0)
-            self._keep(root, {current, layout.previous(root, self._trusted)})
+            self._keep(root, {current, layout.previous(root, self._trusted), self._marker.good})
 
     def remove(self) -> None:
         """Remove what is ours, and the directory if the agent made it and it is empty then."""
@@ -108,6 +109,14 @@ class Generations:
         """The one that was seen before, and can be restored."""
         with self._opened_if_there() as root:
             return None if root is None else layout.previous(root, self._trusted)
+
+    def proven(self) -> int | None:
+        """The last one that the app is known to work with, if it is there and not the current."""
+        number = self._marker.good
+        with self._opened_if_there() as root:
+            if root is None or number == layout.current(root, self._trusted):
+                return None
+            return number if number in layout.generations(root, self._trusted) else None
 
     def read(self, number: int) -> dict[str, RenderedFile] | None:
         """The files of a generation as they are now; None if it is not there (any more)."""
@@ -157,7 +166,7 @@ class Generations:
                 raise PublishError(self.name, f"generation {candidate.number} is an old one")
             self._switch(root, candidate.number)
             if before != candidate.number:
-                self._keep(root, {candidate.number, before})
+                self._keep(root, {candidate.number, before, self._marker.good})
 
     def discard(self, candidate: Candidate) -> None:
         """Remove a candidate, whose number is not used again; one that was published stays."""
@@ -177,13 +186,18 @@ class Generations:
                 self._switch(root, number)
 
     def restore(self, number: int) -> None:
-        """Put an earlier generation back by one rename; those after it are removed."""
+        """Put an earlier generation back by one rename; those after it are removed.
+
+        It counts as not announced: the app may have read one of those.
+        """
         with self._opened() as root:
+            with suppress(OSError):  # a full filesystem is no reason to leave a bad generation
+                self._note(root, highest=number, announced=0)
             self._switch(root, number)
             self._drop_above(root, number)
 
     def mark_announced(self, number: int) -> None:
-        """The app has been told of this generation."""
+        """The app has been told of this generation, and works with it as far as can be known."""
         with self._opened() as root:
             self._note(root, highest=number, announced=number)
 
@@ -223,11 +237,7 @@ class Generations:
             remove(root, generation_name(each))
 
     def _note(self, root: int, *, highest: int, announced: int | None = None) -> None:
-        self._marker = msgspec.structs.replace(
-            self._marker,
-            highest=max(highest, self._marker.highest),
-            announced=self._marker.announced if announced is None else announced,
-        )
+        self._marker = self._marker.noted(highest, announced)
         marker.save(root, self._marker, is_durable=self._is_durable)
 
     # --- the directory --------------------------------------------------------------------------

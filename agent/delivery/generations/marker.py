@@ -15,12 +15,30 @@ LONGEST = 4096
 
 
 class Marker(msgspec.Struct, frozen=True):
-    """The generation that the app was last told of, the highest number given to any, and whether
-    the directory is one that the agent made."""
+    """The generation that the app was last told of, the highest number given to any, whether the
+    directory is one that the agent made, and the generation that the app is known to work with.
+
+    `announced` is 0 when the app may have anything: a generation was taken back.
+    """
 
     announced: int | None = None
     highest: int = 0
     is_made: bool = False
+    proven: int | None = None
+
+    @property
+    def good(self) -> int | None:
+        """The generation to go back to."""
+        return self.announced or None if self.proven is None else self.proven
+
+    def noted(self, highest: int, announced: int | None) -> Marker:
+        """With what is known now; None: no news of what was announced."""
+        return msgspec.structs.replace(
+            self,
+            highest=max(highest, self.highest),
+            announced=self.announced if announced is None else announced,
+            proven=announced or self.good,
+        )
 
 
 def load(root: int, trusted: Container[int]) -> Marker:

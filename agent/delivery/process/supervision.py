@@ -17,13 +17,12 @@ from agent.core.events import BundleFailed, Emit
 from agent.delivery.content import as_held
 from agent.delivery.process.child import ChildProcess
 from agent.delivery.process.provision import Provision
+from agent.delivery.revisions import Held, union
 from agent.ledger import Ledger
 from agent.rendering.templates import Template, compile_template
-from agent.rendering.values import Held
+from agent.rendering.values import Held as Value
 
 CONSUMER = "process"
-
-Revisions = Mapping[str, frozenset[int]]
 
 
 class Generations(Protocol):
@@ -32,7 +31,7 @@ class Generations(Protocol):
     def current(self) -> dict[str, int]:
         """Their generations, by bundle."""
 
-    def revisions(self) -> Revisions:
+    def revisions(self) -> Held:
         """The revisions of secrets that these generations are made of."""
 
     async def published(self) -> None:
@@ -71,8 +70,8 @@ class Supervision:
         )
         self._wake = asyncio.Event()
         self._waiting: asyncio.Task[Provision] | None = None
-        self._applied: Revisions = {}
-        self._offered: tuple[asyncio.Future[bool], Revisions] | None = None
+        self._applied: Held = {}
+        self._offered: tuple[asyncio.Future[bool], Held] | None = None
 
     def look_again(self) -> None:
         """A bundle has a new generation."""
@@ -153,30 +152,22 @@ class Supervision:
             self._emit(BundleFailed(bundle="process", step="render", reason=str(error)))
             return None
 
-    def _variable(self, name: str, held: Mapping[str, Held]) -> str:
+    def _variable(self, name: str, held: Mapping[str, Value]) -> str:
         template = self._variables[name]
         value = template.render(held, self._environment)
         if b"\0" in value:
             raise RenderError(template.place, "a variable can't hold a NUL; use memory_files")
         return value.decode("utf-8", "surrogateescape")
 
-    def _revisions(self) -> Revisions:
+    def _revisions(self) -> Held:
         own = {
             name: frozenset({entry.revision})
             for name, entry in self._ledger.snapshot(self._secrets).items()
         }
-        return _union(own, self._generations.revisions())
+        return union(own, self._generations.revisions())
 
-    def _hold(self, *revisions: Revisions) -> None:
-        self._ledger.hold(CONSUMER, _union(*revisions))
-
-
-def _union(*revisions: Revisions) -> Revisions:
-    names = {name for each in revisions for name in each}
-    return {
-        name: frozenset[int]().union(*(each.get(name, frozenset()) for each in revisions))
-        for name in names
-    }
+    def _hold(self, *revisions: Held) -> None:
+        self._ledger.hold(CONSUMER, union(*revisions))
 
 
 def _compiled(section: str, templates: Mapping[str, str]) -> dict[str, Template]:

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from agent.config import model
 from agent.core.backoff import Backoff
+from agent.core.book import KeptStore, fingerprint
 from agent.core.clock import Clock
 from agent.core.errors import Invalid, Missing, Outage, SealedFileError, StoreError
 from agent.core.events import Emit, StoreBack, StoreDown
@@ -84,6 +85,16 @@ class LocalStore:
     async def revoke(self, lease: Lease) -> None:
         """Never: there are no leases here."""
         raise self._invalid("revoke", lease.id, "a local store has no leases")
+
+    def kept(self) -> KeptStore:
+        """Nobody logs in; the file is the place."""
+        return KeptStore(fingerprint("local", str(self._file.path)))
+
+    def restore(self, kept: KeptStore, *, is_ending: bool) -> None:
+        """There is no identity."""
+
+    def adopt(self, lease: Lease) -> None:
+        """Nothing is counted here."""
 
     def forget(self, lease: Lease, *, lives_on: bool = False) -> None:
         """Nothing is counted here."""

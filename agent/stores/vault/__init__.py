@@ -1,7 +1,11 @@
 """Vault and OpenBao: hvac's API over one aiohttp transport.
 
 store      the Store that watchers see: pace, token, lease and error in one place
-auto_auth  logs in, keeps tokens alive, gives the old one up when its leases are gone
+auto_auth  keeps tokens alive, and gives the old one up when its leases are gone
+login      when to log in, and how long to wait after it went wrong
+proof      whether a token lives
+giving_up  tokens on their way out
+token      what is known of each
 auth/      one file an auth method
 preflight  which mount a path belongs to
 answers    from the server's JSON to a Reading

@@ -1,10 +1,13 @@
-"""From the server's JSON to a `Reading`: what is the value, its version, its lease, its end."""
+"""From the server's JSON to a `Reading`: what is the value, its version, its lease, its end.
+
+Where the server gives no version, a digest of the value is one. Versions may be shown, so it is
+made with a key: nobody can try guesses against it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
 from typing import Any
 
 import msgspec
@@ -13,9 +16,6 @@ from agent.core.errors import Invalid, Missing, Outage
 from agent.core.lease import Lease, Term
 from agent.core.secret import Reading, Secret
 from agent.stores.vault.transport import Answer, number
-
-_DIGEST_KEY = secrets.token_bytes(32)
-"""Versions may be shown, so the digest of a value is keyed: nobody can try guesses against it."""
 
 STATIC_ROLE_MARGIN = 1.0
 """Seconds after its announced rotation at which a static role is read again."""
@@ -46,13 +46,15 @@ def kv2_reading(answer: Answer, store: str, path: str) -> Reading:
     )
 
 
-def kv1_reading(answer: Answer, store: str, path: str) -> Reading:
+def kv1_reading(answer: Answer, store: str, path: str, key: bytes) -> Reading:
     """KV version 1: fields and nothing else, whatever their names are."""
     fields = _fields(answer, store, path)
-    return Reading(Secret(fields), _digest(fields))
+    return Reading(Secret(fields), _digest(fields, key))
 
 
-def reading(answer: Answer, store: str, path: str, *, asked_at: float, parent: str) -> Reading:
+def reading(
+    answer: Answer, store: str, path: str, *, asked_at: float, parent: str, key: bytes
+) -> Reading:
     """Any other path: dynamic engines, static roles, certificates, writes."""
     fields = _fields(answer, store, path)
     lease = lease_of(answer, asked_at=asked_at, parent=parent)
@@ -62,11 +64,11 @@ def reading(answer: Answer, store: str, path: str, *, asked_at: float, parent: s
     if lease is not None:
         return Reading(Secret(fields), lease.id, lease)
     if "last_vault_rotation" in fields and "ttl" in fields:
-        return _static_role(fields)
-    return Reading(Secret(fields), _digest(fields))
+        return _static_role(fields, key)
+    return Reading(Secret(fields), _digest(fields, key))
 
 
-def _static_role(fields: dict[str, Any]) -> Reading:
+def _static_role(fields: dict[str, Any], key: bytes) -> Reading:
     """A password that the server rotates: it says how long until then.
 
     The count-down is taken out of the value; with it every reading would be a change.
@@ -74,7 +76,7 @@ def _static_role(fields: dict[str, Any]) -> Reading:
     left = number(fields.pop("ttl"))
     return Reading(
         Secret(fields),
-        version=f"{fields['last_vault_rotation']}/{_digest(fields)}",
+        version=f"{fields['last_vault_rotation']}/{_digest(fields, key)}",
         read_again_after=left + STATIC_ROLE_MARGIN if left > 0 else STATIC_ROLE_LATE,
     )
 
@@ -87,9 +89,9 @@ def _fields(answer: Answer, store: str, path: str) -> dict[str, Any]:
     return dict(answer.data)
 
 
-def _digest(fields: dict[str, Any]) -> str:
+def _digest(fields: dict[str, Any], key: bytes) -> str:
     canonical = msgspec.json.encode(fields, order="sorted")
-    return hmac.new(_DIGEST_KEY, canonical, hashlib.sha256).hexdigest()[:16]
+    return hmac.new(key, canonical, hashlib.sha256).hexdigest()[:16]
 
 
 def _mapping(data: Any, store: str, path: str) -> dict[str, Any]:

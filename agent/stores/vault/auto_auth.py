@@ -13,33 +13,31 @@ token it replaces goes on being renewed for the leases that hang on it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from agent.core.backoff import Backoff
+from agent.core.book import KeptToken
 from agent.core.clock import Clock
-from agent.core.errors import Denied, Invalid, NotLoggedIn, Outage, StoreError
+from agent.core.errors import NotLoggedIn, Outage, StoreError
 from agent.core.events import (
-    Advice,
     Emit,
-    LoggedIn,
-    LoginFailed,
     TokenEnding,
     TokenLost,
     TokenRenewed,
-    TokenRevoked,
+    TokenResumed,
+    TokensNotRevoked,
 )
 from agent.core.lease import Act, Policy
 from agent.stores.base import Parent
 from agent.stores.budget import Paced, Priority
 from agent.stores.vault.auth import AuthMethod, Grant
 from agent.stores.vault.client import VaultClient
-from agent.stores.vault.token import Token, Tokens, token_of
+from agent.stores.vault.giving_up import GivingUp
+from agent.stores.vault.login import Login
+from agent.stores.vault.proof import Proof
+from agent.stores.vault.token import Token, Tokens, restored, token_of
 
-LONGEST_LOGIN_PAUSE = 300.0
-LONGEST_PAUSE_WITHOUT_ANSWER = 15.0
-SHORTEST_TOKEN_LIFE = 5.0
-"""A token that dies sooner than this is no success of its login: the next is not at once."""
+OUTWORN = "a run that was killed may have left a lease that nobody knows, so its token is replaced"
 
 
 class AutoAuth:
@@ -58,26 +56,33 @@ class AutoAuth:
         policy: Policy,
         changed: Callable[[], None],
     ) -> None:
-        self._store, self._method, self._client = store, method, client
+        self._store, self._client = store, client
         self._paced, self._opened = paced, opened
         self._clock, self._emit, self._policy = clock, emit, policy
         self._changed = changed
-        self._backoff = Backoff(first=1.0, ceiling=LONGEST_LOGIN_PAUSE)
+        self._login = Login(
+            store, method, client, paced=paced, clock=clock, emit=emit, changed=changed
+        )
         self._tokens = Tokens()
-        self._given_up: dict[Token, asyncio.Task[None]] = {}
+        self._giving_up = GivingUp(store, paced=paced, emit=emit)
+        self._proof = Proof(
+            store, paced=paced, clock=clock, emit=emit, lost=self._lost, renew=self._renew
+        )
         self._wake = asyncio.Event()
-        self._wants_login = True
-        self._login_at = 0.0
         self._logging_in = asyncio.Lock()
-        self._can_look_up = True
         self.current: Token | None = None
-        self.refusal: StoreError | None = None
 
     # --- for the store ------------------------------------------------------------------------
 
     @property
+    def refusal(self) -> StoreError | None:
+        """Why nobody can log in just now, if so."""
+        return self._login.refusal
+
+    @property
     def is_logged_in(self) -> bool:
-        return self.current is not None and not self.current.has_ended(self._clock.now())
+        token = self.current
+        return token is not None and token.is_proven and not token.has_ended(self._clock.now())
 
     def token(self) -> Token:
         """The token for a new request; NotLoggedIn if there is none."""
@@ -87,8 +92,9 @@ class AutoAuth:
 
     def absence(self) -> NotLoggedIn:
         """Why there is no token."""
-        reason = "not logged in yet" if self.refusal is None else self.refusal.reason
-        return NotLoggedIn("log in", self._store, self._method.name, reason)
+        return self._login.absence(
+            "not logged in yet" if self.current is None else "the token is not proven yet"
+        )
 
     @contextmanager
     def using(self, token: Token) -> Iterator[None]:
@@ -103,12 +109,14 @@ class AutoAuth:
 
     def use_new_credential(self) -> None:
         """The credential on disk is another one: log in with it now."""
-        self._wants_login, self._login_at = True, 0.0
+        self._login.now()
         self._wake.set()
 
     def parent(self, token_id: str | None) -> Parent:
         """What is known of the token that made a lease."""
-        return self._tokens.parent(token_id, self._clock.now())
+        is_held = self._tokens.by_id(token_id) is not None
+        tokens = self._tokens if is_held else self._giving_up.left
+        return tokens.parent(token_id, self._clock.now())
 
     def forget(self, lease_id: str, *, lives_on: bool = False) -> None:
         """A lease is gone; the last one of an old token lets that go, too."""
@@ -121,29 +129,29 @@ class AutoAuth:
 
         Raises `Outage` when there was no answer to tell by.
         """
-        async with token.proof:
-            if token not in self._tokens:
-                return True
-            if token.proven_at > sent_at or not self._can_look_up:
-                return False
-            try:
-                await self._paced(Priority.LOGIN, "look up token", token.client.lookup_self)
-            except (Denied, Invalid) as error:
-                if isinstance(error, Denied) and error.is_by_policy:
-                    self._may_not_look_up()
-                    return False
-                self._lost(token, "it was revoked or has ended")
-                return True
-            token.proven_at = self._clock.now()
-            return False
+        return await self._proof.is_dead(token, sent_at, lambda: token in self._tokens)
 
-    def _may_not_look_up(self) -> None:
-        self._can_look_up = False
-        text = (
-            "the policy does not allow auth/token/lookup-self: a revoked token is taken for a "
-            "denied path until it ends"
-        )
-        self._emit(Advice(subject=self._store, text=text))
+    # --- from one run to the next -------------------------------------------------------------
+
+    def kept(self) -> tuple[list[KeptToken], str | None]:
+        """The tokens that are not known to be gone, oldest first; the id of the one in use."""
+        now = self._clock.now()
+        kept = self._giving_up.left.kept(now) + self._tokens.kept(now)
+        return kept, None if self.current is None else self.current.id
+
+    def restore(self, kept: Sequence[KeptToken], current: str | None, *, is_ending: bool) -> None:
+        """Go on with these before `run`; those that have ended are dead, and leases with them."""
+        now = self._clock.now()
+        tokens = [restored(each, self._client, is_outworn=is_ending) for each in kept]
+        self._tokens.extend(each for each in tokens if not each.has_ended(now))
+        known = self._tokens.by_id(current)
+        is_fit = known is not None and known.secret and not known.is_outworn
+        self.current = known if is_fit else None
+        self._login.is_wanted = self.current is None
+
+    def adopt(self, lease_id: str, token_id: str | None) -> None:
+        """A lease hangs on one of these, and is somebody's."""
+        self._tokens.adopt(lease_id, token_id)
 
     # --- the loop -----------------------------------------------------------------------------
 
@@ -152,16 +160,22 @@ class AutoAuth:
         async with asyncio.TaskGroup() as group:
             while True:
                 self._wake.clear()
-                if self._wants_login and self._clock.now() >= self._login_at:
+                if self._login.is_due:
                     await self._log_in()
+                for token in [each for each in self._tokens if not each.is_proven]:
+                    await self._prove(token)
+                if self.current is None and self.refusal is not None:
+                    self._fall_back()
                 for token in list(self._tokens):
                     await self._tend(token, group)
                 await self._clock.wait(self._wake, self._next_look())
 
     def _next_look(self) -> float | None:
-        looks = [self._login_at] if self._wants_login else []
+        looks = [self._login.at] if self._login.is_wanted else []
         for token in self._tokens:
-            if (planned := token.due(self._policy)) is not None:
+            if not token.is_proven:
+                looks.append(token.retry_at)
+            elif (planned := token.due(self._policy)) is not None:
                 looks.append(planned.at)
             if token.ends_at is not None:
                 looks.append(token.ends_at)
@@ -170,50 +184,23 @@ class AutoAuth:
     async def _log_in(self) -> None:
         await self._opened()
         async with self._logging_in:
-            if not self._wants_login:
+            if not self._login.is_wanted:
                 return
             asked_at = self._clock.now()
-            try:
-                grant = await self._paced(
-                    Priority.LOGIN, "log in", lambda: self._method.login(self._client)
-                )
-            except StoreError as error:
-                self._login_failed(error)
-            else:
+            grant = await self._login.attempt()
+            if grant is not None:
                 await self._use(grant, asked_at)
-
-    def _login_failed(self, error: StoreError) -> None:
-        """An outage of the whole store sets the pace by itself; else there is a backoff."""
-        if isinstance(error, Outage) and error.is_store_wide:
-            return
-        is_outage = isinstance(error, Outage)
-        if not is_outage:
-            self.refusal = error
-            self._changed()
-        self._backoff.ceiling = LONGEST_PAUSE_WITHOUT_ANSWER if is_outage else LONGEST_LOGIN_PAUSE
-        pause = self._backoff.delay()
-        self._login_at = self._clock.now() + pause
-        store, method = self._store, self._method.name
-        failed = LoginFailed(store=store, method=method, reason=error.reason, retry_after=pause)
-        self._emit(failed)
 
     async def _use(self, grant: Grant, asked_at: float) -> None:
         """A grant becomes the current token; the one before lives on for its leases."""
-        self.refusal, self._backoff.ceiling = None, LONGEST_LOGIN_PAUSE
         fresh = token_of(grant, self._client, asked_at=asked_at, now=self._clock.now())
-        self._wants_login = False
         if self.current is not None and self.current.secret == grant.token:
             self._same_token_again(self.current, fresh)
             return
         self.current = fresh
-        self._tokens.append(fresh)
-        self._emit(LoggedIn(store=self._store, method=self._method.name, ttl_seconds=grant.ttl))
-        if grant.uses:
-            text = f"its tokens are good for {grant.uses} requests, and leases die with them"
-            self._emit(Advice(subject=self._store, text=text))
-        self._changed()
+        self._tokens.add(fresh)
         self._wake.set()
-        await self._clean_up_credential()
+        await self._login.succeeded(grant)
 
     def _same_token_again(self, token: Token, fresh: Token) -> None:
         """The provider has not replaced the token: live with it, and look again later."""
@@ -223,14 +210,26 @@ class AutoAuth:
         else:
             token.retry_at = self._clock.now() + token.backoff.delay()
 
-    async def _clean_up_credential(self) -> None:
-        try:
-            await self._method.logged_in()
-        except OSError as error:
-            text = f"the credential's file can't be removed: {error.strerror}"
-            self._emit(Advice(subject=self._store, text=text))
-
     # --- one token ----------------------------------------------------------------------------
+
+    async def _prove(self, token: Token) -> None:
+        """A token of an earlier run: nothing new is asked for with it before."""
+        await self._opened()
+        if token.retry_at > self._clock.now() or token not in self._tokens:
+            return
+        await self._proof.prove(token)
+        if token.is_proven and token in self._tokens:
+            if token is self.current:
+                left = None if token.ends_at is None else token.ends_at - self._clock.now()
+                self._emit(TokenResumed(store=self._store, ttl_seconds=left))
+            self._changed()
+
+    def _fall_back(self) -> None:
+        """Nobody can log in, and an outworn token is better than none."""
+        fit = [each for each in self._tokens if each.is_outworn and each.is_proven and each.secret]
+        if fit:
+            self.current = fit[-1]
+            self._changed()
 
     async def _tend(self, token: Token, group: asyncio.TaskGroup) -> None:
         """Whatever one token needs now: nothing, a renewal, a successor, its end."""
@@ -240,8 +239,13 @@ class AutoAuth:
         if token.has_ended(now):
             self._lost(token, "its time is over")
         elif token is not self.current and not token.leases and not token.in_use:
-            self._give_up(token, group)
-        elif (planned := token.due(self._policy)) is not None and planned.at <= now:
+            self._tokens.remove(token)
+            self._giving_up.begin(token, group)
+        elif (
+            token.is_proven
+            and (planned := token.due(self._policy)) is not None
+            and planned.at <= now
+        ):
             if planned.act is Act.RENEW:
                 await self._renew(token)
             else:
@@ -277,71 +281,56 @@ class AutoAuth:
     async def _replace(self, token: Token) -> None:
         """A token that nears its own end: the next one first, then its leases are to move."""
         if token is self.current:
-            self._wants_login = True
-            if self._clock.now() >= self._login_at:
+            self._login.is_wanted = True
+            if self._login.is_due:
                 await self._log_in()
             if token is self.current:
-                token.retry_at = max(token.retry_at, self._login_at)
+                token.retry_at = max(token.retry_at, self._login.at)
                 return
+        if self.current is None or self.current.is_outworn:  # that is no successor
+            token.retry_at = max(token.retry_at, self._login.at)
+            return
         if token not in self._tokens:
             return
         token.ending_since = self._clock.now()
-        if token.leases and token.ends_at is not None:
-            left, leases = token.ends_at - token.ending_since, len(token.leases)
-            reason = "the token nears its end and has a successor"
-            self._emit(
-                TokenEnding(store=self._store, leases=leases, ends_after=left, reason=reason)
-            )
+        if token.leases:
+            self._emit(self._ending(token))
         self._changed()
         self._wake.set()
+
+    def _ending(self, token: Token) -> TokenEnding:
+        leave_by = self.parent(token.id).leave_by
+        left = None if leave_by is None else leave_by - self._clock.now()
+        reason = OUTWORN if token.is_outworn else "the token nears its end and has a successor"
+        leases = len(token.leases)
+        return TokenEnding(store=self._store, leases=leases, ends_after=left, reason=reason)
 
     def _lost(self, token: Token, reason: str) -> None:
         self._tokens.remove(token)
         self._emit(TokenLost(store=self._store, leases=len(token.leases), reason=reason))
         if token is self.current:
             self.current = None
-            self._wants_login = True
-            self._login_at = self._login_after(token)
+            self._login.after(token)
         self._changed()
         self._wake.set()
-
-    def _login_after(self, dead: Token) -> float:
-        """At once after a token that has lived; slower and slower while they die unused."""
-        now = self._clock.now()
-        if now - dead.had_at >= SHORTEST_TOKEN_LIFE:
-            self._backoff.reset()
-            return now
-        pause = self._backoff.delay()
-        return now + (min(pause, SHORTEST_TOKEN_LIFE) if dead.has_served else pause)
-
-    # --- the end of a token -------------------------------------------------------------------
-
-    def _give_up(self, token: Token, group: asyncio.TaskGroup) -> None:
-        """An old token without leases: revoked, if it is ours, and nobody waits for that."""
-        self._tokens.remove(token)
-        if token.is_ours and not token.is_left:
-            revoking = group.create_task(self._revoke(token), name=f"{self._store}: revoke token")
-            self._given_up[token] = revoking
-            revoking.add_done_callback(lambda _: self._given_up.pop(token, None))
-
-    async def _revoke(self, token: Token) -> None:
-        """Give a token back; whatever hangs on it ends with it. A failure leaves it to its TTL."""
-        try:
-            await self._paced(Priority.REVOKE, "revoke token", token.client.revoke_self)
-        except StoreError as error:
-            text = f"a token that is no longer used was not revoked: {error.reason}"
-            self._emit(Advice(subject=self._store, text=text))
-        else:
-            self._emit(TokenRevoked(store=self._store))
 
     async def give_up_all(self) -> None:
         """The end: every token of ours is revoked, the current one last."""
         async with self._logging_in:  # a token that is on its way is not forgotten
-            tokens, current = list(self._tokens), self.current
+            tokens = sorted(self._tokens, key=lambda each: each is self.current)
             self._tokens.clear()
-            self.current, self._wants_login = None, False
-        if self._given_up:
-            await asyncio.wait(list(self._given_up.values()))
-        for token in sorted(tokens, key=lambda each: each is current):
-            if token.is_ours and not token.is_left:
-                await self._revoke(token)
+            self.current, self._login.is_wanted = None, False
+        await self._giving_up.finish(tokens)
+
+    def tell_left(self, reason: str) -> None:
+        """The end, and nobody to give our tokens back to."""
+        now = self._clock.now()
+        ours = [each for each in self._tokens if each.is_ours and not each.has_ended(now)]
+        ends = [each.ends_at for each in ours if each.ends_at is not None]
+        if ours:
+            left = max(ends) - now if len(ends) == len(ours) else None
+            self._emit(
+                TokensNotRevoked(
+                    store=self._store, tokens=len(ours), reason=reason, ends_after=left
+                )
+            )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from random import random
+from secrets import token_bytes
 from typing import TypeVar
 
 from msgspec.structs import replace
 
 from agent.config.model import Cert, VaultStore
+from agent.core.book import KeptStore, fingerprint
 from agent.core.clock import Clock
 from agent.core.errors import (
     ConfigurationError,
@@ -38,6 +40,9 @@ from agent.stores.vault.transport import Answer, Connection
 
 T = TypeVar("T")
 
+WHO = ("mount", "role", "role_id", "role_id_file", "username")
+"""The keys of `auth` that say who logs in; the others say with what."""
+
 
 class Vault:
     """One Vault or OpenBao server (or cluster) and the agent's identity there."""
@@ -63,6 +68,7 @@ class Vault:
         self._preflight = Preflight(self._ask_mount, clock)
         self._method = auth_method(name, spec.auth)
         self._can_revoke = True
+        self._digest_key = token_bytes(32)
         self.auth = AutoAuth(
             name,
             self._method,
@@ -149,6 +155,17 @@ class Vault:
             pass  # gone already
         self.forget(lease)
 
+    def kept(self) -> KeptStore:
+        tokens, current = self.auth.kept()
+        return KeptStore(_place(self._spec), tokens, current, self._digest_key)
+
+    def restore(self, kept: KeptStore, *, is_ending: bool) -> None:
+        self._digest_key = kept.digest_key or self._digest_key
+        self.auth.restore(kept.tokens, kept.current, is_ending=is_ending)
+
+    def adopt(self, lease: Lease) -> None:
+        self.auth.adopt(lease.id, lease.parent)
+
     def forget(self, lease: Lease, *, lives_on: bool = False) -> None:
         self.auth.forget(lease.id, lives_on=lives_on)
 
@@ -161,6 +178,8 @@ class Vault:
     async def close(self, *, is_final: bool = True) -> None:
         if is_final and self._availability.is_open:
             await self.auth.give_up_all()
+        elif is_final:
+            self.auth.tell_left(self._closed("revoke token").reason)
         await self._connection.close()
 
     # --- reading ------------------------------------------------------------------------------
@@ -171,7 +190,7 @@ class Vault:
             answer = await self._request(
                 Priority.READ, "read", lambda client: client.read(f"{mount.path}/{path}")
             )
-            return kv1_reading(answer, self.name, request.path)
+            return kv1_reading(answer, self.name, request.path, self._digest_key)
         answer = await self._request(
             Priority.READ,
             "read",
@@ -188,7 +207,8 @@ class Vault:
         token = self.auth.token()
         with self.auth.using(token):
             answer = await self._request(Priority.READ, "read", send, token)
-            result = reading(answer, self.name, path, asked_at=asked_at, parent=token.id)
+            key = self._digest_key
+            result = reading(answer, self.name, path, asked_at=asked_at, parent=token.id, key=key)
             if result.lease is not None:
                 token.leases.add(result.lease.id)
         return result
@@ -232,7 +252,7 @@ class Vault:
             if not self._availability.is_open:
                 raise self._closed(operation)
             sent_at = self._clock.now()
-            outcome = "ok"
+            outcome = "cancelled"
             try:
                 answer = await send()
             except Outage as error:
@@ -247,6 +267,7 @@ class Vault:
                 self._availability.succeeded()  # an answer, if not the one hoped for
                 raise
             else:
+                outcome = "ok"
                 self._availability.succeeded()
                 return answer
             finally:
@@ -287,6 +308,14 @@ class Vault:
                     continue
                 if isinstance(self._spec.auth, Cert):
                     self.auth.use_new_credential()
+
+
+def _place(spec: VaultStore) -> str:
+    """What decides whose tokens these are, and whose values; no credential is in it."""
+    auth = {name: str(getattr(spec.auth, name, None)) for name in WHO}
+    auth["method"] = str(type(spec.auth).__struct_config__.tag)
+    certificate = spec.tls.cert_file if isinstance(spec.auth, Cert) else None
+    return fingerprint("vault", spec.address, spec.namespace, auth, str(certificate))
 
 
 async def open_store(

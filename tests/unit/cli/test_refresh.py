@@ -3,64 +3,17 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import yaml
 
+from tests.rig.door import answering, http, leasehold_at
 from tests.rig.processes import free_port
-
-ROOT = Path(__file__).parents[3]
-REST = {
-    "stores": {"local": {"type": "local", "file": "sealed", "key": {"file": "key"}}},
-    "secrets": {"app": {"path": "app"}},
-}
 
 
 def refresh(folder: Path, telemetry: object, *names: str) -> tuple[int, str, str]:
     """Exit code, output and errors of the real command."""
-    file = folder / "leasehold.yaml"
-    file.write_text(yaml.safe_dump(REST | ({"telemetry": telemetry} if telemetry else {})))
-    ran = subprocess.run(
-        [sys.executable, "-m", "agent", "refresh", *names, "-c", str(file)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=20,
-    )
-    return ran.returncode, ran.stdout, ran.stderr
-
-
-@contextmanager
-def answering(folder: Path, answer: bytes) -> Iterator[dict[str, str]]:
-    """Something that listens at a socket and answers once, whatever it is asked."""
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(folder / "door.sock"))
-        listening.listen()
-
-        def serve() -> None:
-            visitor, _ = listening.accept()
-            with visitor:
-                asked = visitor.recv(65536)
-                while not asked.endswith(b"}"):
-                    asked += visitor.recv(65536)
-                visitor.sendall(answer)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield {"socket": str(folder / "door.sock")}
-        thread.join()
-
-
-def http(status: str, body: str, kind: str) -> bytes:
-    return (
-        f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
-    ).encode()
+    return leasehold_at(folder, telemetry, "refresh", *names)
 
 
 @pytest.mark.parametrize("where", ["socket", "stale socket", "address"])

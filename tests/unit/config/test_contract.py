@@ -110,6 +110,11 @@ def test_the_process_means_what_it_says(loaded: Loaded) -> None:
 
 def test_the_rest_means_what_it_says(loaded: Loaded) -> None:
     configuration = loaded.configuration
+    assert configuration.cache == model.Cache(
+        file=Path("/var/lib/leasehold/cache"),
+        key=model.CacheKey(file=Path("/run/credentials/leasehold.service/cache-key")),
+        max_age=86400.0,
+    )
     assert configuration.telemetry == model.Telemetry(address="127.0.0.1:9847")
     assert configuration.log == model.Log(level="info", format="auto")
     assert [configuration.stores[name] for name in ("box", "phrase")] == [
@@ -121,3 +126,55 @@ def test_the_rest_means_what_it_says(loaded: Loaded) -> None:
             key=model.LocalKey(passphrase_file=FILE.parent / "phrase"),
         ),
     ]
+
+
+def test_listeners_mean_what_they_say(loaded: Loaded) -> None:
+    secrets, vault, aws, abstract, credentials = loaded.configuration.listeners
+    assert secrets == model.SecretsListener(
+        socket="/run/leasehold/secrets.sock",
+        owner="root",
+        group="app",
+        mode=0o660,
+        limits=model.Limits(
+            connections=512, per_user=128, request_bytes=1048576, idle=75.0, slow=10.0
+        ),
+        allow=(
+            model.SecretsRule(user="app", secrets=("database", "web*")),
+            model.SecretsRule(unit="app.service", secrets=("web",)),
+            model.SecretsRule(
+                user="app",
+                executable=Path("/usr/bin/app"),
+                sha256="2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+                container="0123456789ab",
+                pod_uid="11111111-2222-3333-4444-55555555555a",
+                secrets=("[dw]*",),
+            ),
+        ),
+    )
+    assert vault == model.VaultListener(
+        address="127.0.0.1:8200",
+        limits=model.Limits(connections=100, per_user=10, request_bytes=4096, idle=60.0, slow=5.0),
+        allow=(
+            model.VaultRule(
+                secrets=("web",),
+                paths=(model.PathRule(path="kv/data/*", capabilities=("read", "list")),),
+            ),
+        ),
+    )
+    assert aws == model.AwsListener(
+        address="127.0.0.1:2773",
+        token=model.TokenSource(file=FILE.parent / "token"),
+        allow=(model.SecretsRule(secrets=("web",)),),
+    )
+    assert abstract == model.AwsListener(
+        socket="@aws", allow=(model.SecretsRule(group="app", secrets=("web",)),)
+    )
+    assert credentials == model.CredentialsListener(
+        activated="leasehold-credentials.socket",
+        mode=0o600,
+        allow=(
+            model.CredentialRule(
+                unit="app@*.service", credentials=("database.password", "web*"), secrets=("web",)
+            ),
+        ),
+    )

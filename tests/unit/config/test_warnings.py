@@ -111,7 +111,7 @@ process:
 """
     ).warnings
     assert [each.partition(": ")[2] for each in warnings] == [
-        "secrets.unused: is used by no file and no variable"
+        "secrets.unused: is used by no file, no variable and no listener"
     ]
 
 
@@ -119,3 +119,60 @@ def test_without_a_judge_of_templates_nothing_is_said_of_them(tmp_path: Path) ->
     text = STORE + "secrets: {a: {path: x}}\nbundles: {a: {directory: /a, files: {x: '{{'}}}\n"
     (tmp_path / "a.yaml").write_text(text)
     assert load([tmp_path / "a.yaml"], environment={}).warnings == []
+
+
+def test_a_key_beside_the_cache_protects_from_nobody_who_takes_the_disk(
+    load_text: LoadText, tmp_path: Path
+) -> None:
+    text = "cache: {file: state/cache, key: {file: %s/key}}"
+    for folder in ("state", "elsewhere"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "key").write_text("x")
+    assert load_text(text % "elsewhere").warnings == []
+    [warning] = load_text(text % "state").warnings
+    assert warning.endswith("cache.key: lies beside the cache: who takes the disk has both")
+
+
+def test_the_keys_of_the_cache_are_looked_for_on_the_host(load_text: LoadText) -> None:
+    text = "cache: {file: /a/cache, key: {file: none/a, previous: {passphrase_file: none/b}}}"
+    assert [each.partition("0.yaml:1: ")[2] for each in load_text(text).warnings] == [
+        'cache.key.file: there is no readable file "none/a" on this host',
+        'cache.key.previous.passphrase_file: there is no readable file "none/b" on this host',
+    ]
+
+
+DOORS = """\
+stores: {box: {type: local, file: /etc/passwd, key: {file: /etc/passwd}}}
+secrets: {database: {path: x}, web: {path: x}, unused: {path: x}}
+listeners:
+  - {protocol: secrets, socket: a.sock}
+  - {protocol: secrets, socket: b.sock, allow: []}
+  - protocol: secrets
+    socket: c.sock
+    allow:
+      - {secrets: [web, "x*"]}
+      - {user: "0", secrets: ["data*"], executable: /usr/bin/app}
+      - {secrets: [database], sha256: SHA256}
+  - protocol: aws
+    address: 127.0.0.1:2773
+    allow: [{secrets: [web]}, {user: "0", secrets: [web]}]
+  - {protocol: credentials, activated: x, allow: [{credentials: [web.key, ghost.key]}]}
+""".replace("SHA256", "ab" * 32)
+
+
+def test_doors_that_open_to_nobody_and_rules_that_prove_nothing_are_warnings(
+    load_text: LoadText,
+) -> None:
+    warnings = [each.partition("0.yaml:")[2] for each in load_text(DOORS).warnings]
+    nobody = "nobody may have anything here: `allow` has no rule"
+    alone = "any user may run that file with code of their own inside"
+    assert warnings == [
+        "2: secrets.unused: is used by no file, no variable and no listener",
+        f"4: listeners[0]: {nobody}",
+        f"5: listeners[1].allow: {nobody}",
+        '9: listeners[2].allow[0].secrets: "x*" matches no secret',
+        "11: listeners[2].allow[2].sha256: is no proof alone: "
+        f"{alone}; name the user or the unit, too",
+        "14: listeners[3].allow: allow[1] can match nobody: on TCP no caller has a known user",
+        '15: listeners[4].allow[0].credentials: "ghost.key" matches no secret',
+    ]

@@ -18,6 +18,7 @@ from agent.core.lease import (
     due,
     due_with_parent,
     due_without_term,
+    next_attempt,
     not_before,
     room,
 )
@@ -201,3 +202,31 @@ def test_a_certificate_is_replaced_before_its_end(
     planned = due_without_term(read_at, policy, expires_at=read_at + lasts)
     assert planned.act is Act.REPLACE
     assert read_at <= planned.at <= max(read_at, read_at + lasts)
+
+
+# --- after a refusal --------------------------------------------------------------------------
+
+
+@given(instants, st.floats(0.1, 1e4), durations)
+def test_another_value_is_tried_with_time_to_spare(
+    refused_at: float, pause: float, left: float
+) -> None:
+    """Never before the pause or a quarter of what is left, and never later than either."""
+    at = next_attempt(refused_at, pause, refused_at + left)
+    assert at - refused_at <= pause + TINY
+    assert at - refused_at <= max(left / 4, FLOOR_SECONDS) + TINY
+    assert at - refused_at >= min(pause, left / 4, FLOOR_SECONDS) - TINY
+
+
+@given(instants, st.floats(0.1, 1e4))
+def test_a_value_that_is_kept_alive_hurries_nobody(refused_at: float, pause: float) -> None:
+    assert next_attempt(refused_at, pause, None) == refused_at + pause
+
+
+@given(st.floats(60, 1e6), st.lists(st.floats(0.5, 300), min_size=30, max_size=30))
+def test_there_are_several_attempts_before_the_end(left: float, pauses: list[float]) -> None:
+    now, attempts = 0.0, 0
+    for pause in pauses:
+        now = next_attempt(now, pause, left)
+        attempts += now < left
+    assert attempts >= 3

@@ -47,6 +47,7 @@ def failed(step: str) -> Event:
     return events.BundleFailed(bundle="app", step=step, reason="no")
 
 
+CACHE_FAILED = events.CacheFailed(file="a", reason="x", is_news=False)
 STARTED = events.ProcessStarted(command="app", pid=1)
 
 
@@ -86,6 +87,17 @@ def read(*, is_changed: bool) -> Event:
         ([ROLLED_BACK], "bundle_rollbacks_total|app", 1),
         ([STARTED], "process_restarts_total", 0),
         ([STARTED, STARTED, STARTED], "process_restarts_total", 2),
+        ([events.CacheWritten(bytes=1, seconds=0.5)], "cache_write_seconds_sum", 0.5),
+        ([CACHE_FAILED, CACHE_FAILED], "cache_failures_total", 2),
+        ([events.CacheRefused(file="a", reason="x")], "cache_refusals_total", 1),
+        (
+            [
+                events.ConnectionRefused(listener="/s", uid=uid, limit="per_user", number=number)
+                for uid, number in ((1, 1), (2, 40))
+            ],
+            "connections_refused_total|per_user|/s",
+            41,
+        ),
         ([events.Reloaded(added=[], changed=[], removed=[])], "config_reloads_total|ok", 1),
         ([events.ReloadRefused(problems=[])], "config_reloads_total|refused", 1),
     ],

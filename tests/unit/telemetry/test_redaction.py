@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agent.core.events import Reloaded, SecretRead
+from agent.core.events import Reloaded, SecretRead, SecretRefused, SecretRestored
 from agent.core.secret import Field
 from agent.telemetry.known_values import SHORTEST, KnownValues
 from agent.telemetry.redaction import MARK, Redactor
@@ -154,6 +154,24 @@ def test_the_value_before_is_known_until_the_next_change() -> None:
         redact("some text")
     assert redact("value-number-3 value-number-2") == f"{MARK} {MARK}"
     assert redact("value-number-1") == "value-number-1"
+
+
+def test_values_that_come_from_the_cache_or_are_put_back_are_known() -> None:
+    held: dict[str, list[Field]] = {"web": ["value-number-1"]}
+    redact = Redactor(lambda name: held.get(name, []))
+    redact.note(SecretRestored(secret="web", version="1", age_seconds=60))
+    assert redact("value-number-1") == MARK
+    for number in (2, 3):
+        held["web"] = [f"value-number-{number}"]
+        redact.note(SecretRead(secret="web", version=str(number), is_changed=True))
+        assert redact(f"value-number-{number} value-number-1") == f"{MARK} {MARK}"
+        held["web"] = ["value-number-1"]
+        redact.note(
+            SecretRefused(
+                secret="web", version=str(number), restored="1", reason="why", retry_after=5
+            )
+        )
+        redact("some text")
 
 
 def test_a_secret_that_a_reload_removes_is_forgotten_after_its_last_value() -> None:

@@ -14,9 +14,10 @@ import pytest
 from agent.config.addresses import host_and_port
 from agent.config.model import Telemetry
 from agent.telemetry.metrics import Metrics
-from agent.telemetry.refresh import MOST_BODY, Asked
+from agent.telemetry.refresh import Asked, RefreshDoor
 from agent.telemetry.server import TelemetryServer
 from agent.telemetry.status import Status
+from agent.telemetry.wishes import MOST_BODY
 from tests.rig.clock import JumpClock
 from tests.unit.telemetry.test_server import ANY_PORT, running
 
@@ -44,7 +45,7 @@ def watched() -> Watched:
 async def server(
     status: Status, clock: JumpClock, watched: Watched
 ) -> AsyncIterator[TelemetryServer]:
-    server = TelemetryServer(ANY_PORT, status, Metrics(status, clock), refresh=watched)
+    server = TelemetryServer(ANY_PORT, status, Metrics(status, clock), doors=door(watched))
     async with running(server):
         yield server
 
@@ -53,6 +54,10 @@ async def server(
 async def http(server: TelemetryServer) -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(f"http://{server.address}") as session:
         yield session
+
+
+def door(watched: Watched) -> dict[str, RefreshDoor]:
+    return {"/refresh": RefreshDoor(watched)}
 
 
 async def post(http: aiohttp.ClientSession, wish: Any) -> tuple[int, dict[str, Any]]:
@@ -123,7 +128,7 @@ async def test_a_large_body_is_refused_as_soon_as_it_is(
 async def test_a_body_that_does_not_come_is_not_waited_for(
     server: TelemetryServer, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.telemetry.refresh.BODY_SECONDS", 0.05)
+    monkeypatch.setattr("agent.telemetry.wishes.BODY_SECONDS", 0.05)
     head = (
         "POST /refresh HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         "Content-Length: 100\r\n\r\n{"
@@ -149,7 +154,7 @@ async def test_others_than_local_processes_may_not(
 ) -> None:
     """Also not from this host: nobody can tell who stands behind a forwarded connection."""
     server = TelemetryServer(
-        Telemetry(address=address), status, Metrics(status, clock), refresh=watched
+        Telemetry(address=address), status, Metrics(status, clock), doors=door(watched)
     )
     async with running(server):
         _, port = host_and_port(server.address)
@@ -168,7 +173,7 @@ async def test_on_a_socket_its_mode_says_who_may(
 ) -> None:
     path = tmp_path / "telemetry.sock"
     spec = Telemetry(socket=path, mode=0o600)
-    async with running(TelemetryServer(spec, status, Metrics(status, clock), refresh=watched)):
+    async with running(TelemetryServer(spec, status, Metrics(status, clock), doors=door(watched))):
         assert stat.S_IMODE(path.lstat().st_mode) == 0o600
         connector = aiohttp.UnixConnector(str(path))
         async with aiohttp.ClientSession("http://localhost", connector=connector) as session:

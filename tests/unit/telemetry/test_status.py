@@ -14,8 +14,10 @@ from agent.core.events import (
     BundleConfirmed,
     BundleCurrent,
     BundleFailed,
+    BundleMoved,
     BundleNotified,
     BundlePublished,
+    BundleRestored,
     BundleRolledBack,
     Event,
     LoggedIn,
@@ -176,6 +178,11 @@ async def test_a_local_store_needs_no_login(status: Status) -> None:
 
 NOTIFIED = BundleNotified(bundle="app", generation=1, target="app.service", seconds=0.1)
 CONFIRMED = BundleConfirmed(bundle="app", generation=1, seconds=0.1)
+RESTORED = BundleRestored(bundle="app", generation=1, seconds=0.1)
+
+
+def moved(state: str) -> BundleMoved:
+    return BundleMoved(bundle="app", state=state)
 
 
 @pytest.mark.parametrize(
@@ -191,9 +198,16 @@ CONFIRMED = BundleConfirmed(bundle="app", generation=1, seconds=0.1)
         ([FAILED, published()], "published", 1, None, None),
         ([current(42)], "published", 42, None, None),
         ([FAILED, current(42)], "published", 42, None, None),
-        ([published(), published(generation=2), ROLLED_BACK], "failed", 1, "confirm", "no answer"),
+        ([published(generation=2), ROLLED_BACK], "rolled_back", 1, "confirm", "no answer"),
+        ([published(), moved("validating")], "validating", 1, None, None),
+        ([published(), moved("rendering"), moved("waiting")], "published", 1, None, None),
+        ([FAILED, moved("comparing"), moved("waiting")],
+         "failed", 0, "render", "no field [redacted]"),
+        ([published(generation=2), ROLLED_BACK, moved("rolling_back"), RESTORED, moved("waiting")],
+         "rolled_back", 1, "confirm", "no answer"),
+        ([published(), NOTIFIED, RESTORED], "confirmed", 1, None, None),
     ],
-)
+)  # fmt: skip
 async def test_a_bundle_is_as_its_events_say(
     status: Status,
     events: list[Event],

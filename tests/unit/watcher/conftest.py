@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import pytest
 
 from agent.config.model import SecretEntry
+from agent.core.book import KeptSecret
 from agent.core.events import Event
 from agent.ledger import Entry, Ledger
 from agent.watcher import Watcher
+from agent.watcher.watcher import Seal, no_seal
 from tests.rig.clock import JumpClock
 from tests.rig.scripted_store import ScriptedStore
 
@@ -21,7 +23,14 @@ class Watched:
     """The secret `app`, its watcher, and all that can be seen of it."""
 
     def __init__(
-        self, clock: JumpClock, store: ScriptedStore, *, draw: float, headroom: float, **spec: Any
+        self,
+        clock: JumpClock,
+        store: ScriptedStore,
+        *,
+        draw: float = 0.0,
+        headroom: float = 0.0,
+        seal: Seal = no_seal,
+        **spec: Any,
     ) -> None:
         self.clock, self.store = clock, store
         self.events: list[Event] = []
@@ -36,6 +45,7 @@ class Watched:
             emit=self.events.append,
             headroom=headroom,
             draw=draw,
+            seal=seal,
         )
 
     @property
@@ -61,6 +71,11 @@ class Watched:
         """The bundle depends on these."""
         self.ledger.hold("bundle", {"app": revisions})
 
+    def reject(self, revision: int, *, keeping: int) -> None:
+        """The bundle's app has not worked with `revision`, and works with `keeping` again."""
+        self.hold(keeping)
+        self.ledger.reject("app", revision, "not confirmed")
+
     def all(self, kind: type[Event]) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
 
@@ -70,13 +85,23 @@ Watch = Callable[..., AbstractAsyncContextManager[Watched]]
 
 @pytest.fixture
 def watch(clock: JumpClock) -> Watch:
-    """`async with watch(store, draw=…, headroom=…, refresh_every=… …) as watched`."""
+    """`async with watch(store, draw=…, headroom=…, refresh_every=… …) as watched`.
+
+    `kept` is what the run before has left; `holding` the revisions that its bundle goes on with.
+    """
 
     @asynccontextmanager
     async def watching(
-        store: ScriptedStore, *, draw: float = 0.0, headroom: float = 0.0, **spec: Any
+        store: ScriptedStore,
+        *,
+        kept: KeptSecret | None = None,
+        holding: Collection[int] = (),
+        **options: Any,
     ) -> AsyncIterator[Watched]:
-        watched = Watched(clock, store, draw=draw, headroom=headroom, **spec)
+        watched = Watched(clock, store, **options)
+        if kept is not None:
+            watched.watcher.restore(kept)
+        watched.hold(*holding)
         running = asyncio.get_running_loop().create_task(watched.watcher.run(), name="watcher")
         try:
             with watched.ledger.subscribe(["app"], watched.told):

@@ -6,7 +6,13 @@ import asyncio
 import itertools
 
 from agent.core.errors import Denied, Invalid, Missing, Outage, StoreError
-from agent.core.events import LeaseLost, LeaseRevoked, SecretExpired
+from agent.core.events import (
+    LeaseLeft,
+    LeaseLost,
+    LeaseRevoked,
+    LeasesNotRevoked,
+    SecretExpired,
+)
 from tests.rig.clock import JumpClock
 from tests.rig.scripted_store import Asked, ScriptedStore
 from tests.unit.watcher.conftest import Watch, Watched
@@ -293,14 +299,75 @@ async def test_give_up_retires_everything_now(clock: JumpClock, watch: Watch) ->
     assert store.alive() == []
 
 
-async def test_give_up_with_a_store_that_is_gone_comes_to_an_end(
+async def test_give_up_revokes_former_values_first(clock: JumpClock, watch: Watch) -> None:
+    store = ScriptedStore(clock, ttl=100)
+    async with watch(store) as watched:
+        old = watched.lease_id
+        watched.hold(watched.entry.revision)
+        watched.watcher.refresh()
+        await clock.advance(2)
+        new = watched.lease_id
+    assert await watched.watcher.give_up() == []
+    assert [each.of for each in store.asked if each.what == "revoke"] == [old, new]
+    kept = watched.watcher.kept()
+    assert kept.current is None and kept.former == []
+
+
+async def test_give_up_with_a_store_that_is_gone_says_what_is_left_and_keeps_it(
     clock: JumpClock, watch: Watch
 ) -> None:
     store = ScriptedStore(clock, ttl=100)
     async with watch(store) as watched:
-        store.fail("revoke", error=Outage)
+        watched.hold(watched.entry.revision)
+        watched.watcher.refresh()
+        await clock.advance(2)
+        before = watched.watcher.kept()
+    store.fail("revoke", error=Outage)
     async with asyncio.timeout(5):
-        await watched.watcher.give_up()
+        left = await watched.watcher.give_up()
+    assert [lease.id for lease in left] == ["token-1/1", "token-1/2"]
+    after = watched.watcher.kept()
+    assert after.current is not None and before.current is not None
+    assert after.current.lease == before.current.lease, "current as current"
+    assert [each.lease for each in after.former] == [each.lease for each in before.former]
+    (told,) = watched.all(LeasesNotRevoked)
+    assert (told.leases, told.reason) == (2, "as scripted") and 0 < told.ends_after <= 100
+
+
+async def test_give_up_keeps_what_has_no_lease_for_the_next_run(
+    clock: JumpClock, watch: Watch
+) -> None:
+    store = ScriptedStore(clock)
+    async with watch(store) as watched:
+        watched.hold(watched.entry.revision)
+        watched.watcher.refresh()
+        await clock.advance(2)
+    assert await watched.watcher.give_up() == []
+    kept = watched.watcher.kept()
+    assert kept.current is not None and kept.current.version == "2"
+    assert [each.version for each in kept.former] == ["1"], "its bundle has not moved"
+
+
+async def test_give_up_leaves_what_is_never_revoked_to_the_next_run(
+    clock: JumpClock, watch: Watch
+) -> None:
+    store = ScriptedStore(clock, ttl=100)
+    async with watch(store, revoke="never") as watched:
+        lease = watched.lease_id
+    assert await watched.watcher.give_up() == [] and store.left == [lease]
+    kept = watched.watcher.kept()
+    assert kept.current is not None and not watched.all(LeasesNotRevoked)
+
+
+async def test_give_up_after_a_denied_revocation_leaves_it_to_the_token(
+    clock: JumpClock, watch: Watch
+) -> None:
+    store = ScriptedStore(clock, ttl=100)
+    async with watch(store) as watched:
+        pass
+    store.fail("revoke", error=Denied)
+    assert await watched.watcher.give_up() == []
+    assert watched.watcher.kept().current is None and len(watched.all(LeaseLeft)) == 1
 
 
 # --- what leases hang on ----------------------------------------------------------------------

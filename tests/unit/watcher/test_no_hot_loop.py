@@ -49,7 +49,19 @@ scripts = st.builds(
     is_renewable=st.booleans(),
     surprises=st.dictionaries(
         st.integers(1, 110),
-        st.sampled_from(["token lost", "token ends", "lease revoked", "refresh", "down", "back"]),
+        st.sampled_from(
+            [
+                "token lost",
+                "token ends",
+                "lease revoked",
+                "refresh",
+                "down",
+                "back",
+                "hold both",
+                "reject",
+                "reject",
+            ]
+        ),
         max_size=10,
     ),
     draw=st.floats(0, 1, exclude_max=True),
@@ -76,6 +88,12 @@ def surprise(what: str, store: ScriptedStore, watched: Watched) -> None:
                 store.revoke_outside(lease_id)
         case "refresh":
             watched.watcher.refresh()
+        case "hold both":
+            watched.hold(*watched.ledger.held("app"), watched.entry.revision)
+        case "reject":
+            refused = watched.entry.revision
+            watched.hold(*watched.ledger.held("app") - {refused})
+            watched.ledger.reject("app", refused, "not confirmed")
         case "down":
             store.goes_down()
         case "back":

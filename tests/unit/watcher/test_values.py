@@ -170,15 +170,71 @@ async def test_a_refused_path_backs_off_to_five_minutes(
         assert watched.entry.is_usable
 
 
-async def test_a_denied_path_ends_a_value_only_after_max_stale(
-    clock: JumpClock, watch: Watch
+@pytest.mark.parametrize("refusal", [Denied, Missing])
+async def test_a_value_that_the_store_denies_ends_after_max_denied(
+    clock: JumpClock, watch: Watch, refusal: type[StoreError]
 ) -> None:
     store = ScriptedStore(clock)
-    async with watch(store, max_stale=7200.0) as watched:
+    async with watch(store, max_denied=1800.0) as watched:
+        store.fail("read", error=refusal)
+        await clock.advance(300 + 1799)
+        assert watched.entry.is_usable and watched.entry.kind == refusal.kind
+        await clock.advance(2)
+        assert not watched.entry.is_usable
+        assert len(watched.all(SecretExpired)) == 1
+
+
+async def test_an_answer_in_between_ends_the_denial(clock: JumpClock, watch: Watch) -> None:
+    store = ScriptedStore(clock)
+    store.fixed = SAME
+    async with watch(store, max_denied=1000.0) as watched:
+        for _ in range(5):
+            store.fail("read", error=Denied)
+            await clock.advance(900)
+            assert watched.entry.kind == "denied"
+            store.fail(error=Denied)
+            watched.watcher.refresh()
+            await clock.advance(2)
+            assert watched.state == "fresh"
+
+
+async def test_an_outage_is_no_denial_but_does_not_undo_one(clock: JumpClock, watch: Watch) -> None:
+    store = ScriptedStore(clock)
+    async with watch(store, max_denied=1000.0, max_stale=86_400.0) as watched:
+        store.fail("read", error=Outage, is_store_wide=False)
+        await clock.advance(5000)
+        assert watched.entry.is_usable
         store.fail("read", error=Denied)
-        await clock.advance(7000)
-        assert watched.entry.is_usable and watched.entry.kind == "denied"
-        await clock.advance(300)
+        watched.watcher.refresh()
+        await clock.advance(2)
+        store.goes_down()
+        await clock.advance(990)
+        assert watched.entry.is_usable
+        await clock.advance(20)
+        assert not watched.entry.is_usable
+
+
+async def test_a_lease_is_good_for_its_time_whatever_is_denied(
+    clock: JumpClock, watch: Watch
+) -> None:
+    store = ScriptedStore(clock, ttl=10_000, is_renewable=False)
+    async with watch(store, max_denied=10.0) as watched:
+        store.fail("read", "renew", error=Denied)
+        await clock.advance(9990)
+        assert watched.entry.kind == "denied" and watched.entry.is_usable
+
+
+async def test_max_stale_of_a_certificate_counts_from_when_it_could_not_be_replaced(
+    clock: JumpClock, watch: Watch
+) -> None:
+    """For most of its time nobody has asked: it vouched for itself."""
+    store = ScriptedStore(clock)
+    store.fixed = certificate(clock, "1", lasts=100_000)
+    async with watch(store, max_stale=3600.0) as watched:
+        store.goes_down()
+        await clock.advance(67_000 + 3500)
+        assert watched.state == "stale" and watched.entry.is_usable
+        await clock.advance(200)
         assert not watched.entry.is_usable
 
 

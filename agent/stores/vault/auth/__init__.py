@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from importlib import import_module
-from itertools import count
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -12,8 +12,6 @@ from agent.config.model import Auth
 from agent.core.errors import NotLoggedIn
 from agent.stores.vault.client import VaultClient
 from agent.stores.vault.transport import Granted
-
-_unnamed = count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +62,13 @@ def granted(auth: Granted, store: str, method: str) -> Grant:
         raise NotLoggedIn("log in", store, method, "the server answered without a token")
     return Grant(
         token=auth.client_token,
-        id=auth.accessor or f"unnamed-{next(_unnamed)}",
+        id=auth.accessor or unnamed(auth.client_token),
         ttl=auth.lease_duration or None,
         is_renewable=bool(auth.renewable),
         uses=auth.num_uses or 0,
     )
+
+
+def unnamed(token: str) -> str:
+    """The id of a token without an accessor; tokens are too long to be guessed from it."""
+    return f"unnamed-{hashlib.sha256(token.encode()).hexdigest()[:16]}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent.config.model import TokenFile
 from agent.core.errors import Denied, NotLoggedIn
-from agent.stores.vault.auth import AuthMethod, Grant
+from agent.stores.vault.auth import AuthMethod, Grant, unnamed
 from agent.stores.vault.auth.credentials import CredentialSource
 from agent.stores.vault.client import VaultClient
 from agent.stores.vault.transport import number
@@ -30,7 +30,7 @@ class TokenFileMethod:
         increment = number(answer.fields.get("period")) or number(answer.fields.get("creation_ttl"))
         return Grant(
             token=token,
-            id=str(answer.fields.get("accessor") or "unnamed"),
+            id=str(answer.fields.get("accessor") or unnamed(token)),
             ttl=ttl or None,
             is_renewable=bool(answer.fields.get("renewable")),
             is_ours=False,

@@ -16,6 +16,7 @@ from msgspec.structs import asdict, replace
 
 from agent.app.inheritance import EMPTY, Inheritance, gather, leases_left
 from agent.app.plan import demands, difference, headrooms, is_same_place
+from agent.app.tasks import cancelled, forever
 from agent.config.model import Configuration, SecretEntry
 from agent.core.book import Book
 from agent.core.clock import Clock
@@ -26,13 +27,17 @@ from agent.delivery.bundle import Bundle
 from agent.delivery.content import load_content
 from agent.ledger import Ledger
 from agent.stores import open_store
-from agent.stores.base import Store
+from agent.stores.base import Store, until_ready
 from agent.telemetry.refresh import Asked
 from agent.watcher import Watcher
 
 
 async def _nowhere() -> None:
     """There is no cache to write to."""
+
+
+LAST_CHANCE_SECONDS = 1.5
+"""At the end, a store that is away for a moment is waited for: there is something to give back."""
 
 
 class Composition:
@@ -82,12 +87,14 @@ class Composition:
         except AgentError:
             await _close_all(fresh_stores.values(), is_final=False)
             raise
-        headroom = headrooms(new, await asyncio.to_thread(_uses, new))
+        uses = await asyncio.to_thread(_uses, new)
+        headroom = headrooms(new, uses)
         self.configuration = new
 
         former_stores = [self.stores.pop(name) for name in stores.changed | stores.removed]
         self.stores |= fresh_stores
-        left = self._take_up(Inheritance(book or EMPTY, new, fresh_stores), fresh_bundles)
+        left = Inheritance(book or EMPTY, new, fresh_stores)
+        self._take_up(left, {name: (each, uses[name]) for name, each in fresh_bundles.items()})
         for name, store in fresh_stores.items():
             self._start(store, f"store {name}")
         await self._move_watchers(new, headroom, left)
@@ -97,16 +104,18 @@ class Composition:
             self._group.create_task(self._leave(store), name=f"store {store.name}: leaving")
         return self._told(old, new)
 
-    def _take_up(self, left: Inheritance, bundles: Mapping[str, Bundle]) -> Inheritance:
+    def _take_up(
+        self, left: Inheritance, bundles: Mapping[str, tuple[Bundle, frozenset[str]]]
+    ) -> None:
         """Go on with what the run before has left, but for the secrets; before anything runs."""
         self.ledger.continue_after(left.highest_revision)
         for name, kept, is_ending in left.stores():
             self.stores[name].restore(kept, is_ending=is_ending)
         for name, proven in left.bundles(bundles):
-            bundles[name].restore(proven)
+            bundle, secrets = bundles[name]
+            bundle.restore(proven, left.revisions(secrets))
         for event in left.left_behind(self._clock.now()):
             self._emit(event)
-        return left
 
     async def _open(self, new: Configuration, names: Iterable[str]) -> dict[str, Store]:
         asked = demands(new)
@@ -291,9 +300,12 @@ class Composition:
             await self._stop(watcher)
         leaving = dict(self._leaving)
         for task in leaving.values():
-            await _cancelled(task)
+            await cancelled(task)
         self._leaving = leaving  # what they could not give back is still to be told
         if is_final:
+            last_chance = self._clock.now() + LAST_CHANCE_SECONDS
+            for store in self.stores.values():
+                await until_ready(store, self._clock, last_chance)
             async with asyncio.TaskGroup() as group:
                 for watcher in [*self.watchers.values(), *leaving]:
                     group.create_task(watcher.give_up(), name=f"secret {watcher.name}: giving up")
@@ -315,18 +327,7 @@ class Composition:
     async def _stop(self, part: object) -> None:
         task = self._tasks.pop(part, None)
         if task is not None:
-            await _cancelled(task)
-
-
-async def forever(run: Callable[[], Awaitable[None]], name: str) -> None:
-    """Run what never returns; if it does, that is a bug and is said."""
-    await run()
-    raise RuntimeError(f"{name} came to an end by itself")
-
-
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])
+            await cancelled(task)
 
 
 async def _close_all(stores: Iterable[Store], *, is_final: bool) -> None:

@@ -86,6 +86,13 @@ class Inheritance:
         for name in sorted(self._book.bundles.keys() & set(names)):
             yield name, self._book.bundles[name]
 
+    def revisions(self, names: Collection[str]) -> dict[str, frozenset[int]]:
+        """All that is alive of these secrets: any of it may have been handed out."""
+        return {
+            name: frozenset(value.revision for value in _values(self.secrets[name]))
+            for name in sorted(self.secrets.keys() & set(names))
+        }
+
     def left_behind(self, now: float) -> Iterator[LeasesLeftBehind]:
         """What nobody here can renew or revoke any more, by store."""
         for store, values in sorted(self._left.items()):

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from agent.app.composition import forever
+from agent.app.tasks import forever
 from agent.config.model import Configuration, Telemetry
 from agent.core.clock import Clock
 from agent.core.errors import AgentError

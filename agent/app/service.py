@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from agent import __version__
-from agent.app.composition import Composition, forever
+from agent.app.composition import Composition
 from agent.app.listeners import Listeners
 from agent.app.run_cache import run_cache
+from agent.app.tasks import forever
 from agent.config.load import Loaded
 from agent.config.model import Process
 from agent.core.clock import Clock
@@ -79,6 +80,8 @@ class Service:
         self._reason, self._signal = "an error", 0
         self._supervision: Supervision | None = None
         self._wants_new_child = False
+        self._moving = asyncio.Lock()
+        self._is_winding_up = False
 
     async def run(self, advice: Sequence[str] = ()) -> int:
         """The exit code. Raises ConfigurationError for a configuration that can't be started."""
@@ -137,8 +140,8 @@ class Service:
         book = await self._cache.take_up()
         start(self._listeners.run, "telemetry")
         self._cache.keep(self._composition.book)
-        await self._composition.apply(configuration, book)
         start(self._cache.run, "sealed cache")
+        await self._composition.apply(configuration, book)
         start(self._watch_files, "file watch")
         start(lambda: self._follow_configuration(loaded.files), "configuration")
         tasks.append(group.create_task(self._say_ready(), name="readiness"))
@@ -196,7 +199,9 @@ class Service:
                 while files == watched:
                     await self._clock.wait(self._reload)
                     self._reload.clear()
-                    files = await self._move_on(files)
+                    async with self._moving:
+                        if not self._is_winding_up:
+                            files = await self._move_on(files)
 
     async def _move_on(self, files: tuple[Path, ...]) -> tuple[Path, ...]:
         """Load the configuration and put it to work, if it is good; the files it came from."""
@@ -307,7 +312,8 @@ class Service:
         self._listeners(Stopping(reason=self._reason))
         grace, is_final = self._composition.configuration.shutdown_timeout, not self._keeps_leases
         try:
-            async with asyncio.timeout(grace):
+            async with asyncio.timeout(grace), self._moving:
+                self._is_winding_up = True
                 await self._composition.wind_up(is_final=is_final, removes_files=is_final)
         except TimeoutError:
             await self._composition.abandon(f"not within the {duration(grace)} of shutdown_timeout")

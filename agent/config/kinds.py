@@ -96,9 +96,13 @@ POD_UID = Kind("pod uid", "uid", f"{_UUID}|[0-9A-Fa-f]{{32}}")
 VAULT_PATH = Kind("path of a vault", "path or pattern", "[^/].*")
 SOCKET_NAME = Kind("socket", "path or @NAME", ".+")
 LOOPBACK_PORT = Kind("loopback address", "HOST:PORT", ".+:[0-9]+")
+BYTES = Kind("size", "bytes, or as 64MiB", "[0-9]+(?: ?[KMG]i?B)?")
+SYSLOG = Kind("syslog", "true, path, udp:HOST:PORT or tcp:HOST:PORT")
 
 Seconds = Annotated[float, DURATION]
 Mode = Annotated[int, MODE]
+Bytes = Annotated[int, BYTES]
+Syslog = Annotated[str, SYSLOG]
 Name = Annotated[str, NAME]
 SecretName = Annotated[str, SECRET_NAME]
 SecretReference = Annotated[str, SECRET]

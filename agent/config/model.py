@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta
 
+from agent.config.audit_model import Audit, AuditKey
 from agent.config.bundle_model import (
     Bundle,
     CertificateCheck,
@@ -107,6 +108,8 @@ __all__ = [
     "AnyRule",
     "AnyStore",
     "AppRole",
+    "Audit",
+    "AuditKey",
     "Auth",
     "AwsListener",
     "Budget",
@@ -316,7 +319,7 @@ class Cache(Model, frozen=True):
     ] = None
 
 
-NOT_YET_SECTIONS = ("audit",)
+NOT_YET_SECTIONS: tuple[str, ...] = ()
 
 
 class Configuration(Model, frozen=True):
@@ -335,6 +338,7 @@ class Configuration(Model, frozen=True):
     ] = ()
     process: Annotated[Process | None, described("The child of `leasehold run`.")] = None
     cache: Annotated[Cache | None, described("The sealed cache.")] = None
+    audit: Annotated[Audit | None, described("Who read what, and what changed.")] = None
     telemetry: Annotated[Telemetry | None, described("Metrics, health and status.")] = None
     log: Annotated[Log, described("The agent's own log.")] = Log()
     shutdown_timeout: Annotated[

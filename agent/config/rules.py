@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from agent.config.addresses import store_address
 from agent.config.kinds import NAME_PATTERN
 from agent.config.model import (
+    Audit,
     Bundle,
     Cache,
     Cert,
@@ -47,6 +48,7 @@ class Rules:
             Bundle: self._bundle,
             Validate: self._validate,
             Cache: self._cache,
+            Audit: self._audit,
         }
 
     def _vault_store(self, store: Reading) -> None:
@@ -116,6 +118,13 @@ class Rules:
         key = cache.values.get("key")
         if file is not None and key is not None and _folder(key.file) == file.parent:
             cache.warning("lies beside the cache: who takes the disk has both", "key")
+
+    def _audit(self, audit: Reading) -> None:
+        if not any(audit.values.get(key) for key in ("file", "journal", "syslog")):
+            if not {"file", "journal", "syslog"} & (set(audit.given) - set(audit.values)):
+                audit.problem("has nowhere to go: file, journal or syslog is needed")
+        elif audit.values.get("key") is not None and "file" not in audit.given:
+            audit.problem("chains a file, and there is none", "key")
 
     def _bundle(self, bundle: Reading) -> None:
         name = str(bundle.path[-1])

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agent.config import addresses, kinds, listener_scalars
+from agent.config import addresses, audit_scalars, kinds, listener_scalars
 from agent.config.kinds import Kind
 from agent.config.report import Unfit, permitted, quoted
 from agent.config.shape import Limits, Scalar
@@ -235,4 +235,6 @@ _KINDS: dict[Kind | None, Callable[[Text], Any]] = {
     kinds.VAULT_PATH: listener_scalars.vault_path,
     kinds.SOCKET_NAME: listener_scalars.socket_name,
     kinds.LOOPBACK_PORT: listener_scalars.loopback_port,
+    kinds.BYTES: audit_scalars.size,
+    kinds.SYSLOG: audit_scalars.syslog,
 }

@@ -154,6 +154,9 @@ def _scalar(shape: Scalar) -> Schema:
     if shape.kind is kinds.DURATION:
         written = {"type": "string", "pattern": rf"^(?:{pattern})$|\$\{{"}
         return {"anyOf": [{"type": "number", "minimum": 0, **_limits(shape)}, written]}
+    if shape.kind is kinds.BYTES:
+        written = {"type": "string", "pattern": rf"^(?:{pattern})$|\$\{{"}
+        return {"anyOf": [{"type": "integer", **_limits(shape)}, written]}
     if shape.kind is kinds.CREDENTIAL:
         return {"type": "string", "pattern": f"^(?:{pattern})+$"}
     if pattern:

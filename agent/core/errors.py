@@ -12,6 +12,7 @@
     │   └── NotLoggedIn        log in again, or say that nobody can
     ├── SealedFileError        an encrypted file or its key that can't be used
     │   └── WrongKey           another key may open it
+    ├── AuditError             a place for audit records that can't be used
     ├── RenderError            a template or format, with its place
     └── DeliveryError          a step of handing over that failed
         ├── PublishError       nothing was published
@@ -146,6 +147,14 @@ class SealedFileError(AgentError):
 
 class WrongKey(SealedFileError):
     """The encrypted file is not of this key, as far as can be told without opening it."""
+
+
+class AuditError(AgentError):
+    """Records can't be written to, or read from, `place` (a file, the journal, syslog)."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(f"audit: {place}: {reason}")
+        self.place, self.reason = place, reason
 
 
 class RenderError(AgentError):

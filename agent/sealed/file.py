@@ -57,6 +57,7 @@ class SealedBook:
     def __init__(self, spec: Cache, *, host: Host | None = None) -> None:
         self.path = spec.file
         self.head = spec.head or spec.file.with_name(f"{spec.file.name}.head")
+        self.max_age = spec.max_age
         self._spec, self._host = spec, host
         self._keys: Keys | None = None
         self._lock = Lock(spec.file)
@@ -220,8 +221,8 @@ class SealedBook:
                 f"was written at {written}, before the machine started again, and its clock stands "
                 f"at {stands}: nobody can tell what has expired",
             )
-        if age > self._spec.max_age:
-            limit = duration(self._spec.max_age)
+        if age > self.max_age:
+            limit = duration(self.max_age)
             raise SealedFileError(str(self.path), f"is {duration(age)} old, and max_age is {limit}")
         return book.shifted(0.0 if is_same_boot else now - age - book.now)
 

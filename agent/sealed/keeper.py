@@ -161,6 +161,7 @@ class Keeper:
             self._emit(events.CacheBack(down_seconds=now - self._failing_since))
         self._failing_since, self._reason, self._retry_at = None, "", float("-inf")
         self._backoff.reset()
+        self._due(now + self._file.max_age / 2)  # nothing may change for longer than a book is good
 
 
 async def take_up(file: SealedBook, *, clock: Clock, emit: Emit) -> Book | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
 
 from agent.core.book import KeptStore
+from agent.core.clock import Clock
 from agent.core.errors import StoreError
 from agent.core.lease import Lease
 from agent.core.secret import Reading
@@ -136,3 +138,24 @@ class Subscribers:
     def refresh(self) -> None:
         for subscriber in tuple(self._subscribers):
             subscriber.refresh()
+
+
+class _Wake(asyncio.Event):
+    """A subscriber that waits for any change."""
+
+    def look_again(self) -> None:
+        self.set()
+
+    def refresh(self) -> None:
+        """Values are not what is waited for."""
+
+
+async def until_ready(store: Store, clock: Clock, deadline: float) -> None:
+    """Return once requests are worth sending, or at the deadline."""
+    wake = _Wake()
+    unsubscribe = store.subscribe(wake)
+    try:
+        while not store.is_ready and await clock.wait(wake, deadline):
+            wake.clear()
+    finally:
+        unsubscribe()

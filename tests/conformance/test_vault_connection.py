@@ -25,8 +25,8 @@ from agent.core.errors import (
 from agent.core.events import Advice, LoggedIn, StoreBack, StoreDown
 from agent.core.lease import Lease, Term
 from agent.stores.base import ReadRequest
+from agent.stores.vault.replies import MAX_BODY
 from agent.stores.vault.store import Vault
-from agent.stores.vault.transport import MAX_BODY
 from tests.rig import bao_auth, faults
 from tests.rig.bao_client import Bao, Kv
 from tests.rig.bao_server import ROOT_TOKEN, Server

@@ -17,7 +17,7 @@ from agent.rendering.text import Binary
 from agent.rendering.values import Held, View
 from agent.stores.base import ReadRequest
 from agent.stores.vault.auth import Grant
-from agent.stores.vault.transport import Answer, Granted
+from agent.stores.vault.replies import Answer, Granted
 from agent.watcher.holding import Holding
 
 VALUE = "hunter2"

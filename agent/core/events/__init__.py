@@ -14,6 +14,13 @@ from agent.core.events.agent import (
     Started,
     Stopping,
 )
+from agent.core.events.audit import (
+    AuditBack,
+    AuditCopyBack,
+    AuditCopyFailed,
+    AuditFailed,
+    AuditSuspect,
+)
 from agent.core.events.base import (
     DEBUG,
     ERROR,
@@ -81,6 +88,11 @@ __all__ = [
     "INFO",
     "WARNING",
     "Advice",
+    "AuditBack",
+    "AuditCopyBack",
+    "AuditCopyFailed",
+    "AuditFailed",
+    "AuditSuspect",
     "BundleConfirmed",
     "BundleCurrent",
     "BundleDrilled",

@@ -15,7 +15,7 @@ import msgspec
 from agent.core.errors import Invalid, Missing, Outage
 from agent.core.lease import Lease, Term
 from agent.core.secret import Reading, Secret
-from agent.stores.vault.transport import Answer, number
+from agent.stores.vault.replies import Answer, number
 
 STATIC_ROLE_MARGIN = 1.0
 """Seconds after its announced rotation at which a static role is read again."""

@@ -306,6 +306,8 @@ class AutoAuth:
         return TokenEnding(store=self._store, leases=leases, ends_after=left, reason=reason)
 
     def _lost(self, token: Token, reason: str) -> None:
+        if token not in self._tokens:  # given up while the server was asked
+            return
         self._tokens.remove(token)
         self._emit(TokenLost(store=self._store, leases=len(token.leases), reason=reason))
         if token is self.current:

@@ -12,7 +12,8 @@ from typing import Any, cast
 from urllib.parse import quote
 
 from agent.stores.vault.lean_hvac import hvac
-from agent.stores.vault.transport import HEALTH, AiohttpAdapter, Answer, Connection, Granted
+from agent.stores.vault.replies import Answer, Granted
+from agent.stores.vault.transport import HEALTH, AiohttpAdapter, Connection
 
 HEALTH_TIMEOUT = 2.0
 """Seconds; a server that takes longer for this is as good as down, and is asked again soon."""

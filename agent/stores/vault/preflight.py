@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from agent.core.clock import Clock
-from agent.stores.vault.transport import Answer
+from agent.stores.vault.replies import Answer
 
 DOUBT_AFTER = 300.0
 """Seconds for which an answer is not asked for again, however many paths below are missing."""

@@ -8,8 +8,8 @@ from agent.core.clock import Clock
 from agent.core.errors import Denied, Invalid, Outage, StoreError
 from agent.core.events import Advice, Emit
 from agent.stores.budget import Paced, Priority
+from agent.stores.vault.replies import Answer, number
 from agent.stores.vault.token import Token
-from agent.stores.vault.transport import Answer, number
 
 
 class Proof:

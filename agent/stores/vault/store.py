@@ -35,8 +35,9 @@ from agent.stores.vault.auth import auth_method
 from agent.stores.vault.auto_auth import AutoAuth
 from agent.stores.vault.client import VaultClient
 from agent.stores.vault.preflight import Mount, Preflight
+from agent.stores.vault.replies import Answer
 from agent.stores.vault.token import Token
-from agent.stores.vault.transport import Answer, Connection
+from agent.stores.vault.transport import Connection
 
 T = TypeVar("T")
 
@@ -151,8 +152,12 @@ class Vault:
             )
             self._emit(Advice(subject=self.name, text=text))
             raise
-        except (Missing, Invalid):
+        except Missing:
             pass  # gone already
+        except Invalid as error:  # it lives: its origin could not end it just now
+            raise Outage(
+                "revoke lease", self.name, lease.id, error.reason, is_store_wide=False
+            ) from None
         self.forget(lease)
 
     def kept(self) -> KeptStore:

@@ -1,8 +1,6 @@
 """hvac's adapter over aiohttp: connections are kept, nothing blocks the loop.
 
-Error policy, once for all requests: no answer, a broken one, 412, 5xx and 429 are an `Outage`
-(store-wide but for a 500, which is about the path); 403 is `Denied`, 404 `Missing`, 400 and 405
-`Invalid`. No body of an answer goes into an error: a plugin may have put a password there.
+A request that gets no answer is an `Outage`; what an answer means is said in `replies.py`.
 """
 
 from __future__ import annotations
@@ -13,61 +11,21 @@ import ssl
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from yarl import URL
 
 from agent.config.model import Tls
-from agent.core.errors import (
-    ConfigurationError,
-    Denied,
-    Invalid,
-    Missing,
-    Outage,
-    RateLimited,
-    Sealed,
-    StoreError,
-)
+from agent.core.errors import ConfigurationError, Outage
 from agent.core.lean_aiohttp import aiohttp
 from agent.stores.vault.lean_hvac import Adapter
+from agent.stores.vault.replies import Answer, parsed, raise_for_status, whole
 from agent.stores.vault.tls import ssl_context
 
-MAX_BODY = 32 * 1024 * 1024
 REDIRECTS = 3
+
+INDEX = "X-Vault-Index"
+"""How far the storage of the server that answered had come; OpenBao's is JSON in base64."""
 UNIX_HOST = "http://localhost"
 HEALTH = "/v1/sys/health"
-
-BY_POLICY = b"1 error occurred:"
-"""How a 403 begins that is a policy's; that of a dead token names no error, or several."""
-
-
-class Granted(msgspec.Struct, frozen=True):
-    """The `auth` part of an answer."""
-
-    client_token: str = ""
-    accessor: str | None = None
-    lease_duration: float | None = None
-    renewable: bool | None = None
-    num_uses: int | None = None
-
-    def __repr__(self) -> str:
-        return "<Granted>"
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """A server's answer, as far as it is looked at; strangers' shapes are refused by type."""
-
-    data: dict[str, Any] | None = None
-    auth: Granted | None = None
-    lease_id: str | None = None
-    lease_duration: float | None = None
-    renewable: bool | None = None
-
-    def __repr__(self) -> str:
-        return "<Answer>"
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        return self.data or {}
 
 
 class Connection:
@@ -87,6 +45,7 @@ class Connection:
         self.namespace = namespace
         is_unix = address.startswith("unix:")
         self.base = UNIX_HOST if is_unix else address.rstrip("/")
+        self._index = ""
         self._tls = tls
         self._ssl: ssl.SSLContext | bool = True
         connector = (
@@ -142,6 +101,9 @@ class Connection:
             headers["X-Vault-Token"] = token
         if self.namespace and path != HEALTH:  # not answered within one
             headers["X-Vault-Namespace"] = self.namespace
+        index = self._index
+        if index and path != HEALTH:
+            headers |= {INDEX: index, "X-Vault-Inconsistent": "forward-active-node"}
         url = self.base + path
         for _ in range(REDIRECTS + 1):
             try:
@@ -158,14 +120,26 @@ class Connection:
                     if response.status in (307, 308):
                         url = self._redirected(operation, path, url, response)
                         continue
-                    content = await _whole(response)
+                    self._note_index(index, response)
+                    content = await whole(response)
             except TimeoutError:
                 raise self._no_answer(operation, path, url, "no answer in time") from None
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 raise self._no_answer(operation, path, url, reason_of(error)) from None
-            self._raise_for_status(operation, path, response, content)
-            return self._parsed(operation, path, content)
+            where = (operation, self.store, path)
+            raise_for_status(where, response, content)
+            return parsed(where, content)
         raise Outage(operation, self.store, path, "redirected too often")
+
+    def _note_index(self, asked_with: str, response: aiohttp.ClientResponse) -> None:
+        """No later request is answered by a member of the cluster that has not come as far.
+
+        Else a standby that is behind would take a value back, or miss one that we have seen. An
+        answer to a request that was sent before another one's answer came may be an older one.
+        """
+        fresh = response.headers.get(INDEX, "")
+        if self._index == asked_with and fresh.startswith("eyJ") and response.status < 400:
+            self._index = fresh
 
     def _no_answer(self, operation: str, path: str, url: str, reason: str) -> Outage:
         """Of this server, or of the leader that it points to: then that is named."""
@@ -182,44 +156,6 @@ class Connection:
         if target.scheme != URL(url).scheme or not target.host:
             raise Outage(operation, self.store, path, "redirected to another scheme; not followed")
         return str(target)
-
-    def _raise_for_status(
-        self, operation: str, path: str, response: aiohttp.ClientResponse, content: bytes | None
-    ) -> None:
-        status = response.status
-        if status < 300 and content is None:
-            reason = f"the answer is larger than {MAX_BODY // 1024 // 1024} MiB"
-            raise Outage(operation, self.store, path, reason, is_store_wide=False)
-        if status < 300:
-            return
-        where = (operation, self.store, path)
-        retry_after = _retry_after(response.headers.get("Retry-After"))
-        if status == 429 or (status == 503 and retry_after is not None):
-            asked = 1.0 if retry_after is None else retry_after
-            raise RateLimited(*where, f"asked for quiet ({status})", retry_after=asked)
-        if status in (501, 503):
-            raise Sealed(*where, f"sealed, not initialised or without a leader ({status})")
-        kinds: dict[int, tuple[type[StoreError], str]] = {
-            400: (Invalid, "the request was refused as invalid (400)"),
-            404: (Missing, "nothing there (404)"),
-            405: (Invalid, "not supported at this path (405)"),
-        }
-        if status in (401, 403):
-            is_by_policy = BY_POLICY in (content or b"")
-            raise Denied(*where, f"permission denied ({status})", is_by_policy=is_by_policy)
-        if status in kinds:
-            kind, reason = kinds[status]
-            raise kind(*where, reason)
-        raise Outage(*where, f"status {status}", is_store_wide=status != 500)
-
-    def _parsed(self, operation: str, path: str, content: bytes | None) -> Answer:
-        if not content:
-            return Answer()
-        try:
-            return msgspec.json.decode(content, type=Answer)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            reason = "the answer is not the JSON of a Vault server"
-            raise Outage(operation, self.store, path, reason) from None
 
     async def close(self) -> None:
         """Close all connections."""
@@ -280,12 +216,6 @@ class _NoSession:
     proxies = None
 
 
-def number(value: object) -> float:
-    """A number from an answer's data; 0 for anything else."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number else 0.0  # type: ignore[arg-type]
-
-
 class _NoAnswer(aiohttp.ClientError):
     """`from` the error that aiohttp would take for a reason to send the request again."""
 
@@ -322,23 +252,3 @@ def _words(error: OSError) -> str:
     text = error.strerror or type(error).__name__
     is_asyncios = error.errno is not None and text.startswith("Connect call failed")
     return os.strerror(error.errno or 0) if is_asyncios else text
-
-
-async def _whole(response: aiohttp.ClientResponse) -> bytes | None:
-    """The body; None when it is larger than anything a vault has to say."""
-    parts, size = [], 0
-    async for part in response.content.iter_any():
-        size += len(part)
-        if size > MAX_BODY:
-            response.close()
-            return None
-        parts.append(part)
-    return b"".join(parts)
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds; the date form is not sent by vaults, and is not worth a wall clock."""
-    try:
-        return None if value is None else min(max(float(value), 0.0), 3600.0)
-    except ValueError:
-        return None

@@ -11,7 +11,7 @@ from typing import Protocol, cast
 from agent.config.model import Auth
 from agent.core.errors import NotLoggedIn
 from agent.stores.vault.client import VaultClient
-from agent.stores.vault.transport import Granted
+from agent.stores.vault.replies import Granted
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from agent.core.errors import Denied, NotLoggedIn
 from agent.stores.vault.auth import AuthMethod, Grant, unnamed
 from agent.stores.vault.auth.credentials import CredentialSource
 from agent.stores.vault.client import VaultClient
-from agent.stores.vault.transport import number
+from agent.stores.vault.replies import number
 
 
 class TokenFileMethod:

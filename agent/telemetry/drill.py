@@ -3,8 +3,8 @@
 The body is `{"bundle": NAME}`, with `"fail": "confirm"` to have the app's confirmation taken for a
 failure and see the rollback. The answer comes once the drill is over: 200 and its report, whatever
 the outcome; what it quotes of others is redacted. Each drill makes an app reload, so there is one
-at a time for a bundle, and at most one in DRILL_PAUSE seconds; a client that goes away ends none
-half-way.
+at a time for a bundle, and none begins within DRILL_PAUSE seconds of another; a client that goes
+away ends none half-way.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class DrillDoor(Door[DrillWish]):
     async def fulfil(self, wish: DrillWish) -> tuple[HTTPStatus, object]:
         if wish.bundle in self._under_way:
             raise Refused(HTTPStatus.CONFLICT, f"{wish.bundle}: a drill is under way")
-        self._take_turn()
         self._under_way.add(wish.bundle)
         try:
+            await self._turn()
             report = await self._drill(wish.bundle, wish.fail)
         except AgentError as error:
             raise Refused(HTTPStatus.CONFLICT, self._redact(str(error))) from None
@@ -69,9 +69,8 @@ class DrillDoor(Door[DrillWish]):
     def _redacted(self, step: dict[str, Any]) -> dict[str, Any]:
         return step | {"reason": self._redact(step["reason"])} if step.get("reason") else step
 
-    def _take_turn(self) -> None:
+    async def _turn(self) -> None:
         now = self._clock.now()
-        if now < self._next_at:
-            limit = f"at most one drill in {DRILL_PAUSE:g} s"
-            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, limit, retry_after=1)
-        self._next_at = now + DRILL_PAUSE
+        begins_at = max(now, self._next_at)
+        self._next_at = begins_at + DRILL_PAUSE
+        await self._clock.sleep(begins_at - now)

@@ -109,7 +109,16 @@ class Status:
             "read_at": self._instant(entry.read_at),
             "expires_at": self._instant(entry.expires_at),
             "next_at": self._instant(entry.next_at),
+            "lease": self._lease_json(entry),
         }
+
+    def _lease_json(self, entry: Entry) -> dict[str, Any] | None:
+        """`renewable`: another renewal would give something."""
+        if entry.reading is None or entry.reading.lease is None:
+            return None
+        term = entry.reading.lease.term
+        can_renew = term.is_renewable and not term.is_capped
+        return {"began_at": self._instant(term.began_at), "renewable": can_renew}
 
     def _bundle_json(self, bundle: BundleStanding) -> dict[str, Any]:
         return {

@@ -28,6 +28,7 @@ from agent.core.events import (
     TokenLost,
     TokenRenewed,
 )
+from agent.core.lease import Lease, Term
 from agent.core.secret import Reading, Secret
 from agent.ledger import Ledger
 from agent.telemetry.status import Status
@@ -78,6 +79,7 @@ async def test_secrets_are_read_from_the_ledger(
         "read_at": in_seconds(clock, 0),
         "expires_at": in_seconds(clock, 90),
         "next_at": in_seconds(clock, 60),
+        "lease": None,
     }
     assert secrets["db"] == {
         "version": None,
@@ -88,8 +90,28 @@ async def test_secrets_are_read_from_the_ledger(
         "read_at": None,
         "expires_at": None,
         "next_at": None,
+        "lease": None,
     }
     assert "hunter2" not in json.dumps(status.as_dict())
+
+
+@pytest.mark.parametrize(
+    ("is_renewable", "lasts", "renewable"),
+    [(True, 90.0, True), (False, 90.0, False), (True, 30.0, False)],
+    ids=["renewable", "not renewable", "at its maximum"],
+)
+async def test_a_lease_says_when_it_began_and_whether_it_can_go_on(
+    status: Status,
+    ledger: Ledger,
+    clock: JumpClock,
+    is_renewable: bool,
+    lasts: float,
+    renewable: bool,
+) -> None:
+    term = Term(began_at=clock.now() - 10, lasts=lasts, is_renewable=is_renewable, full=90.0)
+    ledger.record("db", Reading(Secret({}), "1", Lease("id", term)), term.ends_at)
+    lease = status.as_dict()["secrets"]["db"]["lease"]
+    assert lease == {"began_at": in_seconds(clock, -10), "renewable": renewable}
 
 
 async def test_a_stale_and_an_expired_secret_say_so(

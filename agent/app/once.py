@@ -8,8 +8,8 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from agent.app.audience import Audience
 from agent.app.composition import Composition
-from agent.app.listeners import Listeners
 from agent.config.load import Loaded
 from agent.core.clock import Clock
 from agent.core.errors import AgentError, NotHandedOver, NotInTime, NotLoggedIn
@@ -39,12 +39,12 @@ async def once(
     """
     loaded = await asyncio.to_thread(load)
     ledger = Ledger(clock)
-    listeners = Listeners(loaded.configuration, ledger, clock, has_process=False)
+    audience = Audience(loaded.configuration, ledger, clock, has_process=False)
 
     def emit(event: Event) -> None:
-        listeners(event, is_quiet=show is not None and event.level < WARNING)
+        audience(event, is_quiet=show is not None and event.level < WARNING)
         if show is not None:
-            show(listeners.status.summary())
+            show(audience.status.summary())
 
     for text in [*advice, *loaded.warnings]:
         emit(Advice(subject="leasehold", text=text))
@@ -63,7 +63,7 @@ async def once(
                 await composition.completed()
             is_done = True
         except TimeoutError:
-            failure = _not_had(composition, listeners, timeout)
+            failure = _not_had(composition, audience, timeout)
         finally:
             with suppress(TimeoutError):
                 async with asyncio.timeout(loaded.configuration.shutdown_timeout):
@@ -72,7 +72,7 @@ async def once(
                 await _put_back(composition)
             watching.cancel()
     if not is_done:
-        raise failure or _not_handed_over(composition, listeners, timeout)
+        raise failure or _not_handed_over(composition, audience, timeout)
 
 
 async def _put_back(composition: Composition) -> None:
@@ -82,13 +82,13 @@ async def _put_back(composition: Composition) -> None:
 
 
 def _not_had(
-    composition: Composition, listeners: Listeners, timeout: float
+    composition: Composition, audience: Audience, timeout: float
 ) -> NotInTime | NotLoggedIn | None:
     """A login or secrets that were not had; None if it is for something else."""
     for store in composition.stores.values():
         if (refusal := store.refusal) is not None:
             return NotLoggedIn("log in", store.name, refusal.path, refusal.reason)
-    stores = listeners.status.stores
+    stores = audience.status.stores
     waiting = [
         f"{name} ({stores[spec.store].reason or entry.reason or 'no answer yet'})"
         for name, spec in composition.configuration.secrets.items()
@@ -99,13 +99,11 @@ def _not_had(
     return NotInTime(f"not everything was had within {timeout:g} s: {', '.join(waiting)}")
 
 
-def _not_handed_over(
-    composition: Composition, listeners: Listeners, timeout: float
-) -> NotHandedOver:
+def _not_handed_over(composition: Composition, audience: Audience, timeout: float) -> NotHandedOver:
     """Once what was not confirmed is taken back."""
     told = "; ".join(
         f"bundle {name} ({_standing(each)})"
-        for name, each in listeners.status.bundles.items()
+        for name, each in audience.status.bundles.items()
         if not composition.bundles[name].completed.is_set()
     )
     return NotHandedOver(f"not handed over within {timeout:g} s: {told}")

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from agent import __version__
+from agent.app.audience import Audience
 from agent.app.composition import Composition
-from agent.app.listeners import Listeners
 from agent.app.run_cache import run_cache
 from agent.app.tasks import forever
 from agent.config.load import Loaded
@@ -89,11 +89,11 @@ class Service:
         loaded = await asyncio.to_thread(self._loaded)
         self._withhold = loaded.credential_variables
         ledger = Ledger(self._clock)
-        self._listeners = Listeners(
+        self._audience = Audience(
             loaded.configuration, ledger, self._clock, has_process=self._is_parent
         )
-        self._files = FileWatch(self._clock, self._listeners)
-        self._cache = run_cache(loaded.configuration.cache, self._clock, self._listeners)
+        self._files = FileWatch(self._clock, self._audience)
+        self._cache = run_cache(loaded.configuration.cache, self._clock, self._audience)
         await self._cache.open()
         async with asyncio.TaskGroup() as group:
             self._composition = Composition(
@@ -105,8 +105,8 @@ class Service:
                 environment=os.environ,
                 seal=self._cache.seal,
             )
-            self._listeners.on_refresh = self._composition.refresh
-            self._listeners.on_drill = self._composition.drill
+            self._audience.on_refresh = self._composition.refresh
+            self._audience.on_drill = self._composition.drill
             with self._signals():
                 tasks: list[asyncio.Task[Any]] = []
                 try:
@@ -128,7 +128,7 @@ class Service:
             tasks.append(group.create_task(forever(run, name), name=name))
 
         configuration = loaded.configuration
-        self._listeners(
+        self._audience(
             Started(
                 version=__version__,
                 secrets=len(configuration.secrets),
@@ -136,9 +136,9 @@ class Service:
             )
         )
         for text in [*advice, *loaded.warnings]:
-            self._listeners(Advice(subject="leasehold", text=text))
+            self._audience(Advice(subject="leasehold", text=text))
         book = await self._cache.take_up()
-        start(self._listeners.run, "telemetry")
+        start(self._audience.run, "telemetry")
         self._cache.keep(self._composition.book)
         start(self._cache.run, "sealed cache")
         await self._composition.apply(configuration, book)
@@ -168,7 +168,7 @@ class Service:
         return loaded
 
     def _emit(self, event: Event) -> None:
-        self._listeners(event)
+        self._audience(event)
         self._cache(event)
 
     async def _watch_files(self) -> None:
@@ -184,8 +184,8 @@ class Service:
     async def _say_ready(self) -> None:
         await self._composition.published()
         if self._is_parent:
-            await self._clock.wait(self._listeners.process_started)
-        self._listeners(Ready(seconds=self._clock.now() - self._started_at))
+            await self._clock.wait(self._audience.process_started)
+        self._audience(Ready(seconds=self._clock.now() - self._started_at))
 
     # --- a new configuration ------------------------------------------------------------------
 
@@ -205,7 +205,7 @@ class Service:
 
     async def _move_on(self, files: tuple[Path, ...]) -> tuple[Path, ...]:
         """Load the configuration and put it to work, if it is good; the files it came from."""
-        self._listeners(Reloading(reason=self._reload_reason))
+        self._audience(Reloading(reason=self._reload_reason))
         self._reload_reason = A_FILE_CHANGED
         try:
             loaded = await asyncio.to_thread(self._loaded)
@@ -214,13 +214,13 @@ class Service:
                 raise ConfigurationError([OTHER_CACHE])
             told = await self._composition.apply(loaded.configuration)
         except ConfigurationError as error:
-            self._listeners(ReloadRefused(problems=error.problems))
+            self._audience(ReloadRefused(problems=error.problems))
             return files
         except AgentError as error:
-            self._listeners(ReloadRefused(problems=[str(error)]))
+            self._audience(ReloadRefused(problems=[str(error)]))
             return files
         self._withhold = loaded.credential_variables
-        self._listeners.reconfigured(loaded.configuration)
+        self._audience.reconfigured(loaded.configuration)
         self._emit(told)
         if self._supervision is not None and loaded.configuration.process != process:
             self._wants_new_child = True
@@ -257,7 +257,7 @@ class Service:
             self._composition.ledger,
             self._composition,
             clock=self._clock,
-            emit=self._listeners,
+            emit=self._audience,
             environment=os.environ,
             withhold=self._withhold,
         )
@@ -288,7 +288,7 @@ class Service:
         try:
             self._supervision.child.forward(number)
         except DeliveryError as error:
-            self._listeners(Advice(subject="process", text=f"signal not passed on: {error}"))
+            self._audience(Advice(subject="process", text=f"signal not passed on: {error}"))
 
     def _asked_to_reload(self) -> None:
         self._reload_reason = "SIGHUP received"
@@ -309,7 +309,7 @@ class Service:
 
         What is not given back is kept for the next run, if there is a cache.
         """
-        self._listeners(Stopping(reason=self._reason))
+        self._audience(Stopping(reason=self._reason))
         grace, is_final = self._composition.configuration.shutdown_timeout, not self._keeps_leases
         try:
             async with asyncio.timeout(grace), self._moving:

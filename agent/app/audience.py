@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from agent.telemetry.server import TelemetryServer
 
 
-class Listeners:
+class Audience:
     """An `Emit` that passes each event on, in order; lives through reloads."""
 
     def __init__(

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -20,6 +21,7 @@ from agent.core.clock import Clock
 from agent.core.secret import Reading
 
 OnRelease = Callable[[], None]
+Observer = Callable[[str], None]
 
 REFUSED = "refused"
 """The `kind` of an entry whose newer value an app has refused: the store is well."""
@@ -89,6 +91,7 @@ class Ledger:
         self._on_release: dict[str, set[OnRelease]] = {}
         self._former: dict[str, dict[int, float | None]] = {}
         self._rejected: dict[str, tuple[int, str]] = {}
+        self._observers: set[Observer] = set()
 
     # --- for readers --------------------------------------------------------------------------
 
@@ -130,6 +133,18 @@ class Ledger:
         finally:
             for name in subscription.names:
                 self._subscriptions[name].discard(subscription)
+
+    @contextmanager
+    def observe(self, observer: Observer) -> Iterator[None]:
+        """While entered, `observer(name)` is called when an entry has another value or state.
+
+        It must not wait.
+        """
+        self._observers.add(observer)
+        try:
+            yield
+        finally:
+            self._observers.discard(observer)
 
     # --- for consumers ------------------------------------------------------------------------
 
@@ -226,14 +241,16 @@ class Ledger:
             and old.reading.version == reading.version
             and old.reading.value == reading.value
         )
-        self._entries[name] = Entry(
-            name,
-            reading=reading,
-            revision=old.revision if is_same else self._next_revision(),
-            state=State.FRESH,
-            read_at=self._clock.now(),
-            expires_at=expires_at,
-            next_at=old.next_at,
+        self._put(
+            Entry(
+                name,
+                reading=reading,
+                revision=old.revision if is_same else self._next_revision(),
+                state=State.FRESH,
+                read_at=self._clock.now(),
+                expires_at=expires_at,
+                next_at=old.next_at,
+            )
         )
         if not is_same:
             self._rejected.pop(name, None)
@@ -253,65 +270,48 @@ class Ledger:
         kind: str,
     ) -> None:
         """A value that was held before is current again, by its old number, and stale."""
-        self._entries[name] = Entry(
-            name,
-            reading=reading,
-            revision=revision,
-            state=State.STALE,
-            read_at=read_at,
-            stale_since=stale_since,
-            reason=reason,
-            kind=kind,
-            expires_at=expires_at,
-        )
+        stale = State.STALE, read_at, stale_since, reason, kind
+        self._put(Entry(name, reading, revision, *stale, expires_at))
         self.continue_after(revision)
         self._rejected.pop(name, None)
         self._tell(name)
 
     def renewed(self, name: str, reading: Reading, expires_at: float | None) -> None:
         """The same value with a new term."""
-        old = self.entry(name)
-        self._entries[name] = replace(
-            old,
-            reading=reading,
-            expires_at=expires_at,
-            state=State.FRESH,
-            stale_since=None,
-            reason=None,
-            kind=None,
-        )
-        if old.state is State.EXPIRED:
+        was_expired = self.entry(name).state is State.EXPIRED
+        fresh = {"state": State.FRESH, "stale_since": None, "reason": None, "kind": None}
+        self._change(name, reading=reading, expires_at=expires_at, **fresh)
+        if was_expired:
             self._tell(name)
 
     def stale(self, name: str, reason: str, kind: str, since: float | None = None) -> None:
         """No fresh proof could be had; the value, if any, stays. `since` when, if not just now."""
         old = self.entry(name)
-        since = self._clock.now() if since is None else since
-        self._entries[name] = replace(
-            old,
-            state=State.STALE if old.state is State.FRESH else old.state,
-            stale_since=old.stale_since if old.stale_since is not None else since,
-            reason=reason,
-            kind=kind,
-        )
+        state = State.STALE if old.state is State.FRESH else old.state
+        if old.stale_since is not None:
+            since = old.stale_since
+        elif since is None:
+            since = self._clock.now()
+        self._change(name, state=state, stale_since=since, reason=reason, kind=kind)
 
     def expired(self, name: str) -> None:
         """The value held is no longer worth anything."""
-        self._entries[name] = replace(self.entry(name), state=State.EXPIRED)
+        self._change(name, state=State.EXPIRED)
         self._tell(name)
 
     def next_due(self, name: str, next_at: float | None) -> None:
         """When the watcher will act next."""
-        self._entries[name] = replace(self.entry(name), next_at=next_at)
+        self._change(name, next_at=next_at)
 
     def good_until(self, name: str, expires_at: float | None) -> None:
         """When the value is over, as far as is known now: tokens are renewed, clocks are set."""
-        self._entries[name] = replace(self.entry(name), expires_at=expires_at)
+        self._change(name, expires_at=expires_at)
 
     def remove(self, name: str) -> None:
         """The secret is no longer in the configuration."""
         self._entries.pop(name, None)
         self._rejected.pop(name, None)
+        self._observed(name)
         self._tell(name)
 
     # --- inside -------------------------------------------------------------------------------
@@ -319,6 +319,19 @@ class Ledger:
     def _next_revision(self) -> int:
         self._last_revision += 1
         return self._last_revision
+
+    def _change(self, name: str, **changed: Any) -> None:
+        self._put(replace(self.entry(name), **changed))
+
+    def _put(self, entry: Entry) -> None:
+        old = self.entry(entry.name)
+        self._entries[entry.name] = entry
+        if (old.revision, old.state) != (entry.revision, entry.state):
+            self._observed(entry.name)
+
+    def _observed(self, name: str) -> None:
+        for observer in tuple(self._observers):
+            observer(name)
 
     def _is_to_come(self, ends_at: float | None) -> bool:
         return ends_at is None or ends_at > self._clock.now()

@@ -13,7 +13,7 @@ from agent.app.tasks import forever
 from agent.config.model import Configuration, Telemetry
 from agent.core.clock import Clock
 from agent.core.errors import AgentError
-from agent.core.events import Advice, Event, ProcessStarted
+from agent.core.events import Advice, Emit, Event, ProcessStarted
 from agent.core.secret import Field
 from agent.delivery.generations.ownership import gid_of, uid_of
 from agent.ledger import Ledger
@@ -30,13 +30,17 @@ if TYPE_CHECKING:
 
 
 class Audience:
-    """An `Emit` that passes each event on, in order; lives through reloads."""
+    """An `Emit` that passes each event on, in order, at last to those in `also`.
+
+    Lives through reloads.
+    """
 
     def __init__(
         self, configuration: Configuration, ledger: Ledger, clock: Clock, *, has_process: bool
     ) -> None:
         self._ledger, self._clock = ledger, clock
-        self._redact = Redactor(self._values)
+        self._redact = self.redact = Redactor(self._values)
+        self.also: tuple[Emit, ...] = ()
         self.process_started = asyncio.Event()
         self.on_refresh: Refresh = nobody_asked
         self.on_drill: Drill = nothing_to_drill
@@ -64,6 +68,8 @@ class Audience:
         if not is_quiet:
             self._log(event)
         self._systemd(event)
+        for each in self.also:
+            each(event)
 
     def reconfigured(self, configuration: Configuration) -> None:
         """Another configuration is at work."""

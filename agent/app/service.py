@@ -20,15 +20,16 @@ from typing import Any
 from agent import __version__
 from agent.app.audience import Audience
 from agent.app.composition import Composition
+from agent.app.parent import Parent
+from agent.app.run_audit import run_audit
 from agent.app.run_cache import run_cache
+from agent.app.run_doors import RunDoors
 from agent.app.tasks import forever
 from agent.config.load import Loaded
-from agent.config.model import Process
 from agent.core.clock import Clock
-from agent.core.errors import EXIT_DONE, AgentError, ConfigurationError, DeliveryError
+from agent.core.errors import EXIT_DONE, AgentError, ConfigurationError
 from agent.core.events import (
     Advice,
-    Event,
     Ready,
     Reloading,
     ReloadRefused,
@@ -36,8 +37,6 @@ from agent.core.events import (
     Stopping,
     duration,
 )
-from agent.delivery.process.reaper import reaping_orphans
-from agent.delivery.process.supervision import Supervision
 from agent.file_watch import FileWatch
 from agent.ledger import Ledger
 
@@ -53,6 +52,7 @@ A_FILE_CHANGED = "a file of it changed"
 NO_COMMAND = "process.command: nothing to run; name it there, or after -- on the command line"
 NO_CACHE = "--keep-leases: there is no cache: section to keep them in"
 OTHER_CACHE = "cache: can't be changed while the agent runs; start it again (--keep-leases)"
+OTHER_AUDIT = "audit: can't be changed while the agent runs; start it again"
 
 
 class Service:
@@ -78,8 +78,6 @@ class Service:
         self._reload = asyncio.Event()
         self._reload_reason = A_FILE_CHANGED
         self._reason, self._signal = "an error", 0
-        self._supervision: Supervision | None = None
-        self._wants_new_child = False
         self._moving = asyncio.Lock()
         self._is_winding_up = False
 
@@ -87,23 +85,42 @@ class Service:
         """The exit code. Raises ConfigurationError for a configuration that can't be started."""
         self._started_at = self._clock.now()
         loaded = await asyncio.to_thread(self._loaded)
-        self._withhold = loaded.credential_variables
         ledger = Ledger(self._clock)
         self._audience = Audience(
             loaded.configuration, ledger, self._clock, has_process=self._is_parent
         )
         self._files = FileWatch(self._clock, self._audience)
         self._cache = run_cache(loaded.configuration.cache, self._clock, self._audience)
+        self._audit = run_audit(
+            loaded.configuration.audit, self._clock, self._audience, self._audience.redact
+        )
         await self._cache.open()
+        await self._audit.open()
+        self._audience.also = (self._cache, self._audit)
         async with asyncio.TaskGroup() as group:
             self._composition = Composition(
                 group,
                 ledger,
                 clock=self._clock,
-                emit=self._emit,
+                emit=self._audience,
                 changes=self._files,
                 environment=os.environ,
                 seal=self._cache.seal,
+            )
+            self._doors = RunDoors(
+                group,
+                self._composition,
+                self._audience,
+                clock=self._clock,
+                changes=self._files,
+                record=self._audit.record,
+            )
+            self._parent = Parent(
+                self._composition,
+                self._command,
+                withhold=loaded.credential_variables,
+                clock=self._clock,
+                emit=self._audience,
             )
             self._audience.on_refresh = self._composition.refresh
             self._audience.on_drill = self._composition.drill
@@ -141,14 +158,17 @@ class Service:
         start(self._audience.run, "telemetry")
         self._cache.keep(self._composition.book)
         start(self._cache.run, "sealed cache")
+        start(self._audit.run, "audit")
         await self._composition.apply(configuration, book)
+        for problem in await self._doors.apply(configuration.listeners):
+            raise problem
         start(self._watch_files, "file watch")
         start(lambda: self._follow_configuration(loaded.files), "configuration")
         tasks.append(group.create_task(self._say_ready(), name="readiness"))
         if not self._is_parent:
             await self._clock.wait(self._ended)
             return EXIT_DONE
-        supervising = group.create_task(self._supervise(), name="process")
+        supervising = group.create_task(self._parent.supervise(self._ended), name="process")
         tasks += [supervising, group.create_task(self._end_child(supervising), name="process: end")]
         await asyncio.wait([supervising])
         if supervising.cancelled():
@@ -166,10 +186,6 @@ class Service:
         if self._keeps_leases and loaded.configuration.cache is None:
             raise ConfigurationError([NO_CACHE])
         return loaded
-
-    def _emit(self, event: Event) -> None:
-        self._audience(event)
-        self._cache(event)
 
     async def _watch_files(self) -> None:
         """Once the first work is done, watch files, and look for garbage again.
@@ -212,6 +228,8 @@ class Service:
             process = self._composition.configuration.process
             if loaded.configuration.cache != self._composition.configuration.cache:
                 raise ConfigurationError([OTHER_CACHE])
+            if loaded.configuration.audit != self._composition.configuration.audit:
+                raise ConfigurationError([OTHER_AUDIT])
             told = await self._composition.apply(loaded.configuration)
         except ConfigurationError as error:
             self._audience(ReloadRefused(problems=error.problems))
@@ -219,48 +237,20 @@ class Service:
         except AgentError as error:
             self._audience(ReloadRefused(problems=[str(error)]))
             return files
-        self._withhold = loaded.credential_variables
+        self._parent.withhold = loaded.credential_variables
         self._audience.reconfigured(loaded.configuration)
-        self._emit(told)
-        if self._supervision is not None and loaded.configuration.process != process:
-            self._wants_new_child = True
-            await self._supervision.stop("its configuration has changed")
+        self._audience(told)
+        for problem in await self._doors.apply(loaded.configuration.listeners):
+            self._audience(Advice(subject="listeners", text=str(problem)))
+        if loaded.configuration.process != process:
+            await self._parent.change()
         return loaded.files
-
-    # --- the child ----------------------------------------------------------------------------
-
-    async def _supervise(self) -> int:
-        """Run the child until it ends for good; its exit code."""
-        with reaping_orphans():
-            while True:
-                self._wants_new_child = False
-                supervision = self._supervision = self._new_supervision()
-                self._composition.on_generation = supervision.look_again
-                code = await supervision.run()
-                if not self._wants_new_child or self._ended.is_set():
-                    return code
 
     async def _end_child(self, supervising: asyncio.Task[int]) -> None:
         """Once we are asked to end: stop the child, or wait no longer for its secrets."""
         await self._clock.wait(self._ended)
-        if self._supervision is not None and self._supervision.child.is_running:
-            await self._supervision.child.stop(self._reason)
-        else:
+        if not await self._parent.stop(self._reason):
             supervising.cancel()
-
-    def _new_supervision(self) -> Supervision:
-        spec = self._composition.configuration.process or Process()
-        command = self._command or spec.command
-        return Supervision(
-            spec,
-            command,
-            self._composition.ledger,
-            self._composition,
-            clock=self._clock,
-            emit=self._audience,
-            environment=os.environ,
-            withhold=self._withhold,
-        )
 
     # --- signals and the end ------------------------------------------------------------------
 
@@ -273,7 +263,7 @@ class Service:
             signal.SIGHUP: self._asked_to_reload,
         }
         if self._is_parent:
-            handlers |= {each: partial(self._forward, each) for each in FORWARDED}
+            handlers |= {each: partial(self._parent.forward, each) for each in FORWARDED}
         for number, handler in handlers.items():
             loop.add_signal_handler(number, handler)
         try:
@@ -282,23 +272,15 @@ class Service:
             for number in handlers:
                 loop.remove_signal_handler(number)
 
-    def _forward(self, number: int) -> None:
-        if self._supervision is None:
-            return
-        try:
-            self._supervision.child.forward(number)
-        except DeliveryError as error:
-            self._audience(Advice(subject="process", text=f"signal not passed on: {error}"))
-
     def _asked_to_reload(self) -> None:
+        self._audit.reopen()
         self._reload_reason = "SIGHUP received"
         self._reload.set()
 
     def _asked_to_end(self, number: signal.Signals) -> None:
         """The first time in order; the second time at once."""
         if self._ended.is_set():
-            if self._supervision is not None:
-                self._supervision.child.kill("asked to end twice")
+            self._parent.kill("asked to end twice")
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         self._reason, self._signal = f"{number.name} received", number
@@ -309,13 +291,16 @@ class Service:
 
         What is not given back is kept for the next run, if there is a cache.
         """
-        self._audience(Stopping(reason=self._reason))
+        kept = "; leases are kept for the next run" if self._keeps_leases else ""
+        self._audience(Stopping(reason=self._reason + kept))
         grace, is_final = self._composition.configuration.shutdown_timeout, not self._keeps_leases
         try:
             async with asyncio.timeout(grace), self._moving:
                 self._is_winding_up = True
+                await self._doors.close()
                 await self._composition.wind_up(is_final=is_final, removes_files=is_final)
         except TimeoutError:
             await self._composition.abandon(f"not within the {duration(grace)} of shutdown_timeout")
         finally:
             await self._cache.close()
+            await self._audit.close()

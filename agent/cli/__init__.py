@@ -21,7 +21,10 @@ COMMANDS = {
     "run": "the same, as the parent of the app",
     "once": "render everything once and end",
     "check": "report every problem of a configuration",
+    "get": "print a secret as the running agent has it",
+    "status": "show the running agent's secrets, bundles and stores",
     "access": "tell who may read what through the listeners, and why not",
+    "audit": "prove the audit's records, and show who read what",
     "refresh": "ask the running agent to read secrets again now",
     "drill": "rehearse a rotation with the running app",
     "local": "the local encrypted store",
@@ -30,7 +33,7 @@ COMMANDS = {
 }
 
 
-HOLD_FOR_A_MOMENT = ("check", "local")
+HOLD_FOR_A_MOMENT = ("check", "get", "local")
 """Commands that have secrets in memory and end by themselves; those that stay see to it, and say so
 where it can't be had."""
 

@@ -30,6 +30,9 @@ VERDICTS = {
     ("confirm", "survived"): "{bundle}: the rollback was not seen; there was no failure.",
 }
 UNPROVEN = "{bundle}: the rotation went through, but its app has confirmed nothing: {why}."
+UNPROVEN_BACK = (
+    "{bundle}: the generation before was put back, but its app has confirmed nothing: {why}."
+)
 OTHERWISE = (
     "{bundle}: its app would not have survived a rotation, and is not known to work now. "
     "The agent's log says more."
@@ -99,10 +102,12 @@ def _outcome(step: dict[str, Any]) -> str:
 
 
 def _verdict(report: dict[str, Any], fail: str | None) -> str:
-    steps, outcome = report["steps"], report["outcome"]
+    steps, outcome = [each["step"] for each in report["steps"]], report["outcome"]
     verdict = VERDICTS.get((fail, outcome), OTHERWISE)
-    if (fail, outcome) == (None, "survived") and "confirm" not in [each["step"] for each in steps]:
+    if (fail, outcome) == (None, "survived") and "confirm" not in steps:
         verdict = UNPROVEN
-    remarks = [each["reason"] for each in steps if each["ok"] and each["reason"]]
+    if outcome == "rolled_back" and "confirm again" not in steps:
+        verdict = UNPROVEN_BACK
+    remarks = [each["reason"] for each in report["steps"] if each["ok"] and each["reason"]]
     why = next(iter(remarks), "the bundle has no `confirm`")
     return verdict.format(bundle=report["bundle"], why=why)

@@ -1,19 +1,29 @@
-"""A question to the agent that runs with a configuration, through its telemetry's door."""
+"""A question to the running agent, through its telemetry's door; and where its doors are."""
 
 from __future__ import annotations
 
 import json
+import os
 import socket
+from collections.abc import Callable
 from http.client import HTTPConnection, HTTPException
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import click
 
 from agent.config.addresses import host_and_port
-from agent.config.model import Telemetry
+from agent.config.listener_model import SecretsListener
+from agent.config.model import Configuration, Telemetry
 from agent.core.errors import AgentError, ConfigurationError
 
 ANSWER_SECONDS = 10.0
 MOST_ANSWER = 64 * 1024 * 1024
 NO_TELEMETRY = "telemetry: is needed to ask the running agent: an address or a socket"
+NO_PLACE = "where is the agent? Say -c FILE, --socket PATH or LEASEHOLD_SOCKET"
+NO_LISTENER = "listeners: none of protocol secrets has a `socket`; name it by --socket"
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Answer(NamedTuple):
@@ -60,6 +70,42 @@ def ask(
         connection.close()
 
 
+def asking_options(function: Command) -> Command:
+    """`-c FILE` or `--socket PATH`."""
+    config = click.option(
+        "-c",
+        "--config",
+        "config",
+        type=click.Path(path_type=Path),
+        multiple=True,
+        help="The agent's configuration: a file, or a folder of *.yaml.",
+    )
+    place = click.option("--socket", metavar="PATH", help="The agent's socket; @NAME: abstract.")
+    return config(place(function))
+
+
+def secrets_socket(config: tuple[Path, ...], named: str | None) -> str:
+    """The socket of the secrets API: the one named, of the configuration, of the environment."""
+    if named:
+        return named
+    if config:
+        from agent.config.load import load
+
+        found = listener_socket(load(config).configuration)
+        if found is None:
+            raise ConfigurationError([NO_LISTENER])
+        return found
+    if place := os.environ.get("LEASEHOLD_SOCKET"):
+        return place
+    raise click.UsageError(NO_PLACE)
+
+
+def listener_socket(configuration: Configuration) -> str | None:
+    """Of the first listener of protocol secrets that has one."""
+    listeners = (each for each in configuration.listeners if isinstance(each, SecretsListener))
+    return next((each.socket for each in listeners if each.socket is not None), None)
+
+
 def refusal(answer: Answer) -> str:
     """What the agent says of an answer that is no success."""
     return str(answer.content.get("detail", f"status {answer.status}; is it an older version?"))
@@ -71,11 +117,16 @@ def _connected(spec: Telemetry) -> socket.socket:
     door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         door.settimeout(ANSWER_SECONDS)
-        door.connect(str(spec.socket))
+        door.connect(_address(str(spec.socket)))
     except OSError:
         door.close()
         raise
     return door
+
+
+def _address(place: str) -> str:
+    """The address of a socket; `@NAME` is in the abstract namespace."""
+    return f"\0{place[1:]}" if place.startswith("@") else place
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from agent.config.kinds import (
     Group,
     Mode,
     Model,
-    NotYet,
     Seconds,
     SecretReference,
     Short,
@@ -195,7 +194,14 @@ class ConfirmFile(Model, frozen=True):
     every: Annotated[Seconds, Meta(ge=0.05, description="Pause between two looks.")] = 0.25
 
 
-Confirm = ConfirmHttp | ConfirmCommand | ConfirmFile
+class ConfirmApi(Model, frozen=True):
+    """The app says so itself, by the secrets API."""
+
+    api: Annotated[bool, described("Always true.")]
+    timeout: Annotated[Seconds, Meta(gt=0, description="Then it has not confirmed.")] = 30.0
+
+
+Confirm = ConfirmHttp | ConfirmCommand | ConfirmFile | ConfirmApi
 
 
 class Bundle(Model, frozen=True):
@@ -224,6 +230,6 @@ class Bundle(Model, frozen=True):
     notify: Annotated[tuple[Notify, ...], described("Who is told, in this order.")] = ()
     notify_first: Annotated[bool, described("Announce the first generation ever, too.")] = False
     confirm: Annotated[
-        Annotated[Confirm, NotYet(("api",))] | None,
+        Confirm | None,
         described("The app's proof that it works with the new generation."),
     ] = None

@@ -21,6 +21,7 @@ from agent.config.bundle_model import (
     Check,
     Command,
     Confirm,
+    ConfirmApi,
     ConfirmCommand,
     ConfirmFile,
     ConfirmHttp,
@@ -65,6 +66,7 @@ from agent.config.kinds import (
 from agent.config.listener_model import (
     AnyListener,
     AnyRule,
+    ApiRule,
     AwsListener,
     CallerRule,
     CredentialRule,
@@ -102,11 +104,11 @@ __all__ = [
     "MODE",
     "NAME",
     "NOT_YET_AUTH",
-    "NOT_YET_SECTIONS",
     "NOT_YET_STORES",
     "AnyListener",
     "AnyRule",
     "AnyStore",
+    "ApiRule",
     "AppRole",
     "Audit",
     "AuditKey",
@@ -123,6 +125,7 @@ __all__ = [
     "Command",
     "Configuration",
     "Confirm",
+    "ConfirmApi",
     "ConfirmCommand",
     "ConfirmFile",
     "ConfirmHttp",
@@ -187,8 +190,6 @@ __all__ = [
 class SecretEntry(Model, frozen=True):
     """One named entry: where it comes from and how fresh it must be."""
 
-    not_yet: ClassVar = ("aliases",)
-
     path: Annotated[
         str,
         described("The API path; for KV the CLI's (secret/app) or the API's (secret/data/app)."),
@@ -223,6 +224,9 @@ class SecretEntry(Model, frozen=True):
         Literal["on_retire", "never"],
         described("Whether an old lease is revoked once nobody uses it."),
     ] = "on_retire"
+    aliases: Annotated[
+        tuple[str, ...], described("Other names that listeners of protocol aws know it by.")
+    ] = ()
 
     def __repr__(self) -> str:
         """Without `data`: what is written to a store may be a secret, too."""
@@ -319,13 +323,8 @@ class Cache(Model, frozen=True):
     ] = None
 
 
-NOT_YET_SECTIONS: tuple[str, ...] = ()
-
-
 class Configuration(Model, frozen=True):
     """What the agent does, whole: the sections of one file, or of several that are merged."""
-
-    not_yet: ClassVar = NOT_YET_SECTIONS
 
     stores: Annotated[
         dict[Name, Annotated[AnyStore, NotYet(NOT_YET_STORES)]],

@@ -15,6 +15,7 @@ from agent.config.model import (
     Bundle,
     Cache,
     Cert,
+    ConfirmApi,
     FormatFile,
     SecretEntry,
     Tls,
@@ -29,6 +30,7 @@ from agent.config.walk import Checks, Reading
 
 ADDRESS_VARIABLES = ("VAULT_ADDR", "BAO_ADDR")
 _NAME = re.compile(NAME_PATTERN)
+_ALIAS = re.compile(r"[A-Za-z0-9/_+=.@!:-]{1,512}")
 _LOOPBACK = re.compile(r"127(?:\.[0-9]{1,3}){3}")
 _ONLY_FOR = {"field": "raw", "keys": "env", "parts": "pem"}
 _OF_ONE_SECRET = ("raw", "pem")
@@ -39,6 +41,7 @@ class Rules:
 
     def __init__(self, references: References, environment: Mapping[str, str]) -> None:
         self._references, self._environment = references, environment
+        self._aliases: dict[str, str] = {}
 
     def checks(self) -> Checks:
         return {
@@ -47,6 +50,7 @@ class Rules:
             FormatFile: self._format_file,
             Bundle: self._bundle,
             Validate: self._validate,
+            ConfirmApi: self._confirm_api,
             Cache: self._cache,
             Audit: self._audit,
         }
@@ -87,6 +91,19 @@ class Rules:
         if {"version", "data"} <= set(secret.given):
             secret.problem("version and data exclude each other: a write has no version", "version")
         self._path(secret)
+        for alias in secret.values.get("aliases", ()):
+            self._alias(secret, alias)
+
+    def _alias(self, secret: Reading, alias: str) -> None:
+        """Every name leads to one secret: another's name or alias is refused."""
+        name = str(secret.path[-1])
+        owner = alias if alias in self._references.secrets else self._aliases.get(alias)
+        if not _ALIAS.fullmatch(alias):
+            why = "permitted: 1 to 512 letters, digits and / _ + = . @ ! : -"
+            secret.problem(f"{quoted(alias)} is no alias; {why}", "aliases")
+        elif owner is not None and owner != name:
+            secret.problem(f"{quoted(alias)} means secrets.{owner} already", "aliases")
+        self._aliases.setdefault(alias, name)
 
     def _path(self, secret: Reading) -> None:
         path = secret.values.get("path")
@@ -125,6 +142,10 @@ class Rules:
                 audit.problem("has nowhere to go: file, journal or syslog is needed")
         elif audit.values.get("key") is not None and "file" not in audit.given:
             audit.problem("chains a file, and there is none", "key")
+
+    def _confirm_api(self, confirm: Reading) -> None:
+        if confirm.values.get("api") is False:
+            confirm.problem("must be true; leave `confirm` out where there is no proof", "api")
 
     def _bundle(self, bundle: Reading) -> None:
         name = str(bundle.path[-1])

@@ -37,6 +37,7 @@ class KeptValue(_Redacted, msgspec.Struct, frozen=True):
     read_again_after: float | None = None
     metadata: dict[str, str] = {}
     denied_since: float | None = None
+    envelope: bytes = b""
 
     @classmethod
     def of(
@@ -60,6 +61,7 @@ class KeptValue(_Redacted, msgspec.Struct, frozen=True):
             reading.read_again_after,
             dict(reading.metadata),
             denied_since,
+            reading.envelope,
         )
 
     def reading(self) -> Reading:
@@ -71,6 +73,7 @@ class KeptValue(_Redacted, msgspec.Struct, frozen=True):
             self.not_after,
             self.read_again_after,
             self.metadata,
+            self.envelope,
         )
 
     def shifted(self, by: float) -> Self:

@@ -32,7 +32,7 @@ class Bundle:
     """One bundle's coroutine.
 
     `published` is set once its files are there, `completed` once its app is known to use them, or
-    needs not be told.
+    needs not be told. `secrets` are those that its templates need, as far as they have been read.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Bundle:
         self.name, self.spec = name, spec
         self.published = asyncio.Event()
         self.completed = asyncio.Event()
+        self.secrets: frozenset[str] = frozenset()
         self._on_generation = on_generation
         self._ledger, self._clock, self._emit = ledger, clock, emit
         self._changes, self._environment = changes, environment
@@ -82,6 +83,14 @@ class Bundle:
         """The revisions of secrets that its app is known to work with; worth keeping for a run."""
         return dict(self._drive.transaction.proven)
 
+    def confirm(self, generation: int, error: str | None) -> bool | None:
+        """The app's own word on a generation; False if it is not the one that is there.
+
+        None: the app is not asked for it, by this bundle's `confirm`.
+        """
+        taken = self._steps.say(generation, error)
+        return taken if taken is None else taken or generation == self.generation
+
     def restore(self, proven: Mapping[str, int], kept: Held = {}) -> None:  # noqa: B006
         """Before `run`: what `proven` was in the run before.
 
@@ -91,12 +100,11 @@ class Bundle:
         self._drive.start_from(proven, kept)
 
     async def run(self) -> None:
-        secrets: frozenset[str] = frozenset()
         try:
             with self._steps.claim, self._changes.watch(*template_files(self.spec)) as self._wake:
                 while True:
-                    with self._ledger.subscribe(secrets, self._wake) as subscription:
-                        secrets = await self._follow(subscription)
+                    with self._ledger.subscribe(self.secrets, self._wake) as subscription:
+                        self.secrets = await self._follow(subscription)
         finally:
             self._answer(DeliveryError(self.name, "the bundle was stopped meanwhile"))
 
@@ -107,7 +115,7 @@ class Bundle:
     async def put_back(self) -> None:
         """After `run` was cancelled for good: leave no files that the app has not confirmed.
 
-        Those before are seen again, if they still work; nobody is told.
+        Those before are seen again, unless they are known not to work; nobody is told.
         """
         with suppress(AgentError):  # what is there now is whole as well
             await self._drive.put_back()

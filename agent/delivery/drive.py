@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 
 import msgspec
 
 from agent.core.backoff import Backoff
 from agent.core.clock import Clock
-from agent.core.errors import AgentError, ConfirmError, DeliveryError
+from agent.core.errors import AgentError, ConfirmError, DeliveryError, NotifyError
 from agent.core.events import (
     BundleConfirmed,
     BundleCurrent,
@@ -23,6 +24,7 @@ from agent.core.events import (
 )
 from agent.delivery.drill import Wish
 from agent.delivery.generations import RenderedFile
+from agent.delivery.outliving import OUTLIVED, T, unless_outlived
 from agent.delivery.revisions import Held, Revisions, union
 from agent.delivery.steps import Steps
 from agent.delivery.transaction import NO_FALLBACK, Fallback, Step, Transaction
@@ -105,10 +107,15 @@ class Drive:
         self._ledger.hold(self._consumer, self.transaction.held)
 
     async def put_back(self) -> None:
-        """Have the proven generation seen again, if another one is."""
+        """Have the proven generation seen again, if another one is.
+
+        Not if its values are known to be dead. One of another run, of which nothing is known, may
+        live; what was minted for the one that is seen was given back.
+        """
         fallback = await self._fallback()
         number, taken_back = fallback.generation, self.generation
-        if number is None or not fallback.holds(self._clock.now()):
+        is_known = bool(self.transaction.proven)
+        if number is None or (is_known and not fallback.holds(self._clock.now())):
             return
         await self._steps.restore(number)
         self._use(number, self.transaction.proven)
@@ -215,7 +222,7 @@ class Drive:
         return self.transaction.published(is_known=is_known)
 
     async def _notify(self, work: Work) -> Transaction:
-        is_anybody_there = await self._steps.notify(self.generation)
+        is_anybody_there = await self._in_time(self._steps.notify, NotifyError("the app", OUTLIVED))
         is_asked = self._steps.asks or self._is_to_fail(work)
         if work.drill is not None and not is_anybody_there:
             work.drill.remark = "nobody is there to be told"
@@ -227,11 +234,15 @@ class Drive:
         began_at = self._clock.now()
         if self._is_to_fail(work):
             raise ConfirmError("drill", "taken for a failure, as was asked")
-        await self._steps.confirm(self.generation)
+        await self._in_time(self._steps.confirm, ConfirmError("the app", OUTLIVED))
         told = BundleRestored if self._is_back else BundleConfirmed
         took = self._clock.now() - began_at
         self._emit(told(bundle=self._name, generation=self.generation, seconds=took))
         return self.transaction.confirmed()
+
+    async def _in_time(self, step: Callable[[int], Awaitable[T]], outlived: AgentError) -> T:
+        ask = partial(step, self.generation)
+        return await unless_outlived(ask, self.revisions, self._ledger, self._clock, outlived)
 
     async def _restore(self, number: int, work: Work) -> Transaction:
         """Put the generation back that the app was known to work with."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from agent.config.model import Bundle as BundleSpec
+from agent.config.model import ConfirmApi
 from agent.core.clock import Clock
 from agent.core.errors import AgentError
 from agent.core.events import Advice, Emit
@@ -147,6 +148,18 @@ class Steps:
         """Return once the app has proven that it uses the generation; ConfirmError if not."""
         if self._confirmation is not None:
             await self._confirmation.confirm(self._announcement(number))
+
+    def say(self, number: int, error: str | None) -> bool | None:
+        """The app's own word on a generation; None if it is not asked for one.
+
+        False: it is about another generation than the one that waits for a word.
+        """
+        word = self._confirmation
+        if not isinstance(self._spec.confirm, ConfirmApi) or word is None:
+            return None
+        from agent.delivery.confirm.api import AppsWord
+
+        return isinstance(word, AppsWord) and word.say(number, error)
 
     async def settle(self, number: int) -> None:
         """Put on record that the app uses this generation."""

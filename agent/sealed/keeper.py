@@ -74,7 +74,7 @@ class Keeper:
         self._last_at = self._retry_at = float("-inf")
         self._is_due_sooner, self._write_ended = asyncio.Event(), asyncio.Event()
         self._writing = asyncio.Lock()
-        self._is_closed = False
+        self._is_last = self._is_closed = False
         self._failing_since: float | None = None
         self._reason = ""
 
@@ -109,6 +109,7 @@ class Keeper:
     async def close(self) -> None:
         """A last write; nothing is written afterwards."""
         if not self._is_closed:
+            self._is_last = True
             await self._write()
             self._is_closed, self._due_at = True, None
             self._write_ended.set()
@@ -139,6 +140,11 @@ class Keeper:
             ended.set()
 
     def _failed(self, error: SealedFileError) -> None:
+        if self._is_last:  # what is in the file is all that the next run will know
+            self._tell(
+                error.file, f"{error.reason}; the next run finds an older state, or none", None
+            )
+            return
         retry_after = self._backoff.delay()
         self._retry_at = self._clock.now() + retry_after
         self._due(self._retry_at)

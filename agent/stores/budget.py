@@ -17,12 +17,16 @@ from agent.core.clock import Clock
 
 
 class Priority(IntEnum):
-    """Lower goes first: without a token nothing else works, without renewal leases are lost."""
+    """Lower goes first: without a token nothing else works, without renewal leases are lost.
+
+    What local callers want passed on goes after all that is the agent's own.
+    """
 
     LOGIN = 0
     RENEW = 1
     READ = 2
     REVOKE = 3
+    PASS_ON = 4
 
 
 T = TypeVar("T")

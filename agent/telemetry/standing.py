@@ -80,7 +80,8 @@ class StoreStanding(msgspec.Struct):
 class BundleStanding(msgspec.Struct):
     """`generation` is the one that stands, 0 before the first; `step` and `reason` of a failure.
 
-    `state` is the step that is under way, and else what came of the last one.
+    `state` is the step that is under way, and else what came of the last one. `_taken_back`: why a
+    newer generation was, until another one is published.
     """
 
     state: str = WAITING
@@ -90,6 +91,7 @@ class BundleStanding(msgspec.Struct):
     reason: str | None = None
     _at_rest: str = WAITING
     _before_failure: str = PUBLISHED
+    _taken_back: str | None = None
 
     @property
     def is_published(self) -> bool:
@@ -102,6 +104,8 @@ class BundleStanding(msgspec.Struct):
                 self.state = self._at_rest if event.state == WAITING else event.state
             case BundlePublished():
                 self._went_well(PUBLISHED, event.generation)
+            case BundleNotified() if self._taken_back is not None:
+                self._failed(ROLLED_BACK, "confirm", self._taken_back)
             case BundleNotified():
                 self._went_well(NOTIFIED, event.generation)
             case BundleConfirmed():
@@ -112,17 +116,18 @@ class BundleStanding(msgspec.Struct):
             case BundleFailed():
                 self._failed(FAILED, event.step, event.reason)
             case BundleRolledBack():
-                self.generation = event.restored
+                self.generation, self._taken_back = event.restored, event.reason
                 self._failed(ROLLED_BACK, "confirm", event.reason)
-            case BundleRestored() if self._at_rest in (FAILED, ROLLED_BACK):
-                self._failed(ROLLED_BACK, "confirm", self.reason or "")
+            case BundleRestored() if self._taken_back is not None:
+                self._failed(ROLLED_BACK, "confirm", self._taken_back)
+                self._before_failure = CONFIRMED
             case BundleRestored():  # of a drill
                 self._went_well(CONFIRMED, event.generation)
 
     def _went_well(self, state: str, generation: int) -> None:
         self.state = self._at_rest = self._before_failure = state
         self.generation = generation
-        self.step = self.reason = None
+        self.step = self.reason = self._taken_back = None
 
     def _failed(self, state: str, step: str, reason: str) -> None:
         self.state = self._at_rest = state

@@ -7,6 +7,7 @@ import msgspec
 from agent.core.backoff import Backoff
 from agent.core.lease import next_attempt
 from agent.core.secret import Reading
+from agent.watcher.holding import Holding
 
 FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 300.0
@@ -50,3 +51,30 @@ class Refusal(msgspec.Struct, eq=False):
     def text(self) -> str:
         """For people: which version, and why."""
         return f"version {self.reading.version} was refused: {self.reason}"
+
+
+class Reports:
+    """What apps say of the value that they read: that it does not work, of each version once.
+
+    The first is heeded at once. More of them, of the values that follow, come after pauses that
+    grow, until a value has stood for LONGEST_PAUSE: an app that works with none is no hot loop.
+    """
+
+    __slots__ = ("_backoff", "_last_at", "_next_at", "_version")
+
+    def __init__(self) -> None:
+        self._version: str | None = None
+        self._last_at = self._next_at = 0.0
+        self._backoff = Backoff(first=FIRST_PAUSE, ceiling=LONGEST_PAUSE)
+
+    def heed(self, version: str, current: Holding | None, now: float) -> float | None:
+        """When to ask the store because of this one; None if it is no news of the current value."""
+        if current is None or version != current.reading.version or version == self._version:
+            return None
+        if now - self._last_at > LONGEST_PAUSE:
+            self._backoff.reset()
+            self._next_at = now
+        self._version, self._last_at = version, now
+        at = max(now, self._next_at)
+        self._next_at = at + self._backoff.delay()
+        return at

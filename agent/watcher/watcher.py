@@ -27,6 +27,8 @@ from agent.ledger import Ledger
 from agent.stores.base import ReadRequest, Store
 from agent.watcher.holding import Holding
 from agent.watcher.page import Page
+from agent.watcher.reads import Reads
+from agent.watcher.refusal import Reports
 
 LONGEST_PAUSE = 60.0
 LONGEST_PAUSE_AFTER_REFUSAL = 300.0
@@ -71,8 +73,10 @@ class Watcher:
         self._backoff = Backoff(ceiling=LONGEST_PAUSE)
         self._wish_backoff = Backoff(ceiling=LONGEST_PAUSE_AFTER_REFUSAL)
         self._asked_at: float | None = None
+        self._reads = Reads()
         self._retry_at = self._wish_at = 0.0
         self._is_wanted, self._is_minting = True, False
+        self._reports = Reports()
         self.update(spec, headroom)
 
     def update(self, spec: SecretEntry, headroom: float) -> None:
@@ -87,6 +91,26 @@ class Watcher:
         """Read again now, or as soon as the store may be asked again."""
         self._is_wanted, self._retry_at, self._wish_at = True, 0.0, 0.0
         self.look_again()
+
+    async def read_anew(self, deadline: float) -> bool:
+        """`refresh`, and whether it was done, well or not, by the deadline (an instant)."""
+        begun = self._reads.begun
+        self.refresh()
+        while self._reads.done <= begun and self.store.trouble is None:
+            if not await self._clock.wait(self._reads.next_done, deadline):
+                break
+        return self._reads.done > begun
+
+    def refused(self, version: str) -> bool:
+        """An app says that this version does not work; True if that is news of the current one.
+
+        It is read again: what has a lease is replaced, and retired once nobody holds it.
+        """
+        at = self._reports.heed(version, self._page.current, self._clock.now())
+        if at is not None:
+            self._is_wanted, self._wish_at = True, max(self._wish_at, at)
+            self.look_again()
+        return at is not None
 
     def look_again(self) -> None:
         """Something that this watcher reckons with has changed."""
@@ -178,7 +202,9 @@ class Watcher:
         elif planned.act is Act.RENEW and current and current.reading.lease:
             await self._renew(current, current.reading.lease)
         else:
+            self._reads.begin()
             await self._read()
+            self._reads.end()
 
     def _next(self) -> Due:
         """What the value itself wants, or a read that was wished for: whichever is sooner."""
@@ -284,7 +310,8 @@ class Watcher:
         if holding is not self._page.current or (holding.is_cached and not holding.is_lost):
             return
         self._asked_at = None
-        self._emit(LeaseLost(secret=self.name, reason=error.reason))
+        reason = error.reason if holding.is_lost else f"it may not be renewed: {error.reason}"
+        self._emit(LeaseLost(secret=self.name, reason=reason))
 
     def _is_due(self) -> bool:
         """The value itself wants to be replaced, or there is none."""

@@ -26,6 +26,7 @@ async def test_the_next_run_goes_on_without_a_login_a_mint_or_a_word_to_the_app(
     credential, (lease,), tokens = cached.credential(), cached.made.leases(), cached.scene.tokens()
     done = await agent.stop()
     assert done.code == 0
+    assert "leases are kept for the next run" in agent.all("stopping")[0]["message"]
     assert cached.made.leases() == [lease] and cached.scene.tokens() == tokens
     assert cached.credential() == credential and await asyncio.to_thread(cached.works)
     cached.scene.proxy.forget()

@@ -153,6 +153,22 @@ async def test_what_the_app_does_not_confirm_is_taken_back_and_said(
     assert (await (await leasehold(configuration, "once")).wait()).code == 0
 
 
+async def test_a_credential_that_was_not_confirmed_makes_room_for_the_one_that_lives(
+    leasehold: Start, scene: Scene, made: Database
+) -> None:
+    """The new one is given back; an earlier run has left the former one for the app."""
+    proof = Diary(scene.folder, "proof")
+    confirm = {"command": proof.command, "timeout": "300ms", "every": "100ms"}
+    configuration = both(scene, made, confirm=confirm)
+    assert (await (await leasehold(configuration, "once")).wait()).code == 0
+    rendered, (lease,) = (scene.memory / "app/both").read_text(), made.leases()
+    proof.fail()
+    done = await (await leasehold(configuration, "once", ["--timeout", "2s"])).wait()
+    assert done.code == 1 and "generation 1 stands" in done.err.splitlines()[-1]
+    assert made.leases() == [lease]
+    assert (scene.memory / "app/both").read_text() == rendered
+
+
 async def test_a_bad_configuration_is_refused_before_anything_is_asked(
     leasehold: Start, scene: Scene, made: Database
 ) -> None:

@@ -54,7 +54,12 @@ from agent.core.events.delivery import (
     ProcessStarted,
     ProcessStopping,
 )
-from agent.core.events.listeners import ConnectionRefused, ListenerClosed, ListenerOpened
+from agent.core.events.listeners import (
+    ConnectionRefused,
+    CredentialRefused,
+    ListenerClosed,
+    ListenerOpened,
+)
 from agent.core.events.secrets import (
     LeaseLeft,
     LeaseLost,
@@ -108,6 +113,7 @@ __all__ = [
     "CacheTakenUp",
     "CacheWritten",
     "ConnectionRefused",
+    "CredentialRefused",
     "Emit",
     "Event",
     "LeaseLeft",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from agent.config.model import Confirm, ConfirmCommand, ConfirmFile, ConfirmHttp
+from agent.config.model import Confirm, ConfirmApi, ConfirmCommand, ConfirmFile, ConfirmHttp
 from agent.core.clock import Clock
 from agent.core.errors import ConfirmError, DeliveryError
 from agent.core.events import duration
@@ -46,10 +46,14 @@ class Question(Protocol):
 
 def confirmation(spec: Confirm, clock: Clock) -> Confirmation:
     """The confirmation of a `confirm` entry; ConfigurationError if the entry can't work."""
+    if isinstance(spec, ConfirmApi):
+        from agent.delivery.confirm.api import AppsWord
+
+        return AppsWord(spec, clock)
     return Polled(_question(spec, clock), timeout=spec.timeout, every=spec.every, clock=clock)
 
 
-def _question(spec: Confirm, clock: Clock) -> Question:
+def _question(spec: ConfirmHttp | ConfirmCommand | ConfirmFile, clock: Clock) -> Question:
     match spec:
         case ConfirmHttp():
             return HttpQuestion(spec)
@@ -74,13 +78,16 @@ class Polled:
         await self._question.prepare(announcement)
 
     async def confirm(self, announcement: Announcement) -> None:
-        """Ask at once, then after each pause."""
+        """Ask at once, then after each pause. A question that our own deadline cuts short tells
+        less than the one before.
+        """
         deadline = self._clock.now() + self._timeout
         left, answer = self._timeout, "none"
         while left > 0:
             if (denial := await self._question.ask(announcement, left)) is None:
                 return
-            answer = denial
+            if answer == "none" or self._clock.now() < deadline:
+                answer = denial
             await self._clock.sleep(min(self._every, max(0.0, deadline - self._clock.now())))
             left = deadline - self._clock.now()
         reason = f"not confirmed within {duration(self._timeout)}; last answer: {answer}"

@@ -9,6 +9,8 @@ token      what is known of each
 auth/      one file an auth method
 preflight  which mount a path belongs to
 answers    from the server's JSON to a Reading
+envelope   what an answer says beside the value
+passing    requests of local callers, passed on
 client     the hvac calls that are sound over an asynchronous adapter
 tls        the client's side of TLS
 transport  the adapter: connections, TLS, limits; the only module that sees an aiohttp error

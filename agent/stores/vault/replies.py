@@ -45,6 +45,14 @@ class Granted(msgspec.Struct, frozen=True):
     lease_duration: float | None = None
     renewable: bool | None = None
     num_uses: int | None = None
+    policies: Any = None
+    token_policies: Any = None
+    identity_policies: Any = None
+    metadata: Any = None
+    entity_id: Any = None
+    token_type: Any = None
+    orphan: Any = None
+    mfa_requirement: Any = None
 
     def __repr__(self) -> str:
         return "<Granted>"
@@ -58,6 +66,8 @@ class Answer(msgspec.Struct, frozen=True):
     lease_id: str | None = None
     lease_duration: float | None = None
     renewable: bool | None = None
+    warnings: Any = None
+    mount_type: Any = None
 
     def __repr__(self) -> str:
         return "<Answer>"

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from random import random
 from secrets import token_bytes
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
 
@@ -34,10 +34,14 @@ from agent.stores.vault.answers import kv1_reading, kv2_reading, reading
 from agent.stores.vault.auth import auth_method
 from agent.stores.vault.auto_auth import AutoAuth
 from agent.stores.vault.client import VaultClient
+from agent.stores.vault.envelope import sealed
 from agent.stores.vault.preflight import Mount, Preflight
 from agent.stores.vault.replies import Answer
 from agent.stores.vault.token import Token
 from agent.stores.vault.transport import Connection
+
+if TYPE_CHECKING:
+    from agent.stores.vault.passing import Passing
 
 T = TypeVar("T")
 
@@ -187,6 +191,22 @@ class Vault:
             self.auth.tell_left(self._closed("revoke token").reason)
         await self._connection.close()
 
+    def passing(self) -> Passing:
+        """For a door: what passes local callers' requests on."""
+        from agent.stores.vault.passing import Passing  # late: most agents have no such door
+
+        return Passing(
+            self.name,
+            self._connection,
+            self.auth,
+            budget=self._budget,
+            availability=self._availability,
+            closed=self._closed,
+            clock=self._clock,
+            emit=self._emit,
+            most=max(1, self._spec.budget.concurrent // 2),
+        )
+
     # --- reading ------------------------------------------------------------------------------
 
     async def _read_kv(self, mount: Mount, request: ReadRequest) -> Reading:
@@ -195,13 +215,17 @@ class Vault:
             answer = await self._request(
                 Priority.READ, "read", lambda client: client.read(f"{mount.path}/{path}")
             )
-            return kv1_reading(answer, self.name, request.path, self._digest_key)
+            found = kv1_reading(answer, self.name, request.path, self._digest_key)
+            where = f"{mount.path}/{path}"
+            return replace(found, envelope=sealed(answer, where, mount=mount.path, kv_version=1))
         answer = await self._request(
             Priority.READ,
             "read",
             lambda client: client.read_kv2(mount.path, path.removeprefix("data/"), request.version),
         )
-        return kv2_reading(answer, self.name, request.path)
+        found = kv2_reading(answer, self.name, request.path)
+        where = f"{mount.path}/data/{path.removeprefix('data/')}"
+        return replace(found, envelope=sealed(answer, where, mount=mount.path, kv_version=2))
 
     async def _write(self, request: ReadRequest) -> Reading:
         data = request.data or {}
@@ -216,7 +240,7 @@ class Vault:
             result = reading(answer, self.name, path, asked_at=asked_at, parent=token.id, key=key)
             if result.lease is not None:
                 token.leases.add(result.lease.id)
-        return result
+        return replace(result, envelope=sealed(answer, path))
 
     async def _ask_mount(self, path: str) -> Answer:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,39 @@ class Connection:
         if target.scheme != URL(url).scheme or not target.host:
             raise Outage(operation, self.store, path, "redirected to another scheme; not followed")
         return str(target)
+
+    async def begin(
+        self, method: str, path: str, *, headers: dict[str, str], body: bytes
+    ) -> aiohttp.ClientResponse:
+        """Send a request that is not ours, as it is; its answer is open, whatever its status.
+
+        `path` is quoted, with its query. Outage if there is no answer.
+        """
+        if self._session.closed:
+            raise Outage(method, self.store, "", "the agent has closed its connections")
+        url = self.base + path
+        for _ in range(REDIRECTS + 1):
+            try:
+                response = await self._session.request(
+                    method,
+                    URL(url, encoded=True),
+                    headers=headers,
+                    data=BytesIO(body) if body else None,  # large bytes would go in one go
+                    skip_auto_headers=("Content-Type", "Accept-Encoding"),
+                    ssl=self._ssl,
+                    server_hostname=self._tls.server_name,
+                    allow_redirects=False,
+                    timeout=self._timeout,
+                )
+            except TimeoutError:
+                raise self._no_answer(method, path, url, "no answer in time") from None
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                raise self._no_answer(method, path, url, reason_of(error)) from None
+            if response.status not in (307, 308):
+                return response
+            response.release()
+            url = self._redirected(method, path, url, response)
+        raise Outage(method, self.store, "", "redirected too often")
 
     async def close(self) -> None:
         """Close all connections."""

@@ -115,6 +115,16 @@ def test_the_rest_means_what_it_says(loaded: Loaded) -> None:
         key=model.CacheKey(file=Path("/run/credentials/leasehold.service/cache-key")),
         max_age=86400.0,
     )
+    assert configuration.audit == model.Audit(
+        file=Path("/var/log/leasehold/audit.jsonl"),
+        key=None,
+        on_error="open",
+        max_size=16 * 2**20,
+        keep=3,
+        sync=False,
+        journal=False,
+        syslog="/dev/log",
+    )
     assert configuration.telemetry == model.Telemetry(address="127.0.0.1:9847")
     assert configuration.log == model.Log(level="info", format="auto")
     assert [configuration.stores[name] for name in ("box", "phrase")] == [
@@ -139,9 +149,9 @@ def test_listeners_mean_what_they_say(loaded: Loaded) -> None:
             connections=512, per_user=128, request_bytes=1048576, idle=75.0, slow=10.0
         ),
         allow=(
-            model.SecretsRule(user="app", secrets=("database", "web*")),
-            model.SecretsRule(unit="app.service", secrets=("web",)),
-            model.SecretsRule(
+            model.ApiRule(user="app", secrets=("database", "web*")),
+            model.ApiRule(unit="app.service", secrets=("web",)),
+            model.ApiRule(
                 user="app",
                 executable=Path("/usr/bin/app"),
                 sha256="2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",

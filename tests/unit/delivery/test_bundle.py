@@ -161,6 +161,52 @@ async def test_what_is_dead_is_not_put_back(scene: Scene) -> None:
     assert len(scene.told.entries()) == 1, "the app knows, and is only asked again"
 
 
+async def test_an_app_that_never_confirms_is_not_kept_on_a_value_that_dies(scene: Scene) -> None:
+    """A lease that is shorter than `confirm.timeout`: the next value has its turn in time."""
+    confirm = ConfirmCommand(command=tuple(scene.proof.command), timeout=600.0, every=1.0)
+    scene.proof.fail()
+    async with scene.running(scene.bundle(confirm=confirm, notify_first=True)):
+        scene.rotate("one", ttl=60.0)
+        await scene.until(BundlePublished)
+        await scene.clock.advance(40)
+        arrived_at = scene.clock.now()
+        scene.rotate("two", ttl=60.0)
+        assert "newer ones are there" in (await scene.until(BundleFailed)).reason
+        assert scene.clock.now() - arrived_at == pytest.approx(10, abs=2), "half of what is left"
+        await scene.until(BundlePublished, 2)
+        assert scene.file.read_text() == "two"
+        scene.proof.recover()
+        await scene.until(BundleConfirmed)
+        assert len(scene.events.all(BundleFailed)) == 1
+
+
+async def test_an_app_that_hangs_while_it_is_told_is_not_either(scene: Scene) -> None:
+    hanging = scene.told.command[0] + ".hangs"
+    Path(hanging).write_text("#!/bin/sh\ntest $LEASEHOLD_GENERATION = 2 || exec sleep 60\n")
+    Path(hanging).chmod(0o755)
+    notify = (NotifyCommand(command=(hanging,), timeout=600.0),)
+    async with scene.running(scene.bundle(notify=notify, notify_first=True)):
+        scene.rotate("one", ttl=60.0)
+        await scene.until(BundlePublished)
+        scene.rotate("two", ttl=60.0)
+        failed = await scene.until(BundleFailed)
+        assert failed.step == "notify" and "newer ones are there" in failed.reason
+        await scene.until(BundleConfirmed)
+        assert scene.file.read_text() == "two"
+
+
+async def test_an_app_has_its_time_to_confirm_a_value_without_an_end(scene: Scene) -> None:
+    confirm = ConfirmCommand(command=tuple(scene.proof.command), timeout=100.0, every=1.0)
+    scene.proof.fail()
+    async with scene.running(scene.bundle(confirm=confirm, notify_first=True)):
+        scene.rotate("one", ttl=None)
+        await scene.until(BundlePublished)
+        began_at = scene.clock.now()
+        scene.rotate("two", ttl=None)
+        await scene.until(BundleFailed)
+        assert scene.clock.now() - began_at >= 99
+
+
 async def test_after_a_restart_a_leased_value_is_put_back_only_if_it_is_known(
     scene: Scene,
 ) -> None:

@@ -284,6 +284,17 @@ async def test_a_last_write_and_none_after_it(scene: Scene) -> None:
     assert await scene.kept() == "last" and len(scene.file.writes) == 2
 
 
+async def test_a_last_write_that_fails_is_news_and_promises_no_other(scene: Scene) -> None:
+    scene.directory.chmod(0o777)
+    scene.keeper(CHANGED)
+    await scene.idle()
+    await scene.keeper.close()
+    [first, last] = scene.failures()
+    assert last.is_news and last.reason.startswith(first.reason)
+    assert str(last).endswith("; the next run finds an older state, or none")
+    scene.directory.chmod(0o755)
+
+
 async def test_the_last_write_wins_over_one_that_was_given_up(
     tmp_path: Path, clock: JumpClock
 ) -> None:

@@ -228,6 +228,15 @@ def moved(state: str) -> BundleMoved:
         ([published(generation=2), ROLLED_BACK, moved("rolling_back"), RESTORED, moved("waiting")],
          "rolled_back", 1, "confirm", "no answer"),
         ([published(), NOTIFIED, RESTORED], "confirmed", 1, None, None),
+        ([published(generation=2), ROLLED_BACK, NOTIFIED, RESTORED, moved("waiting")],
+         "rolled_back", 1, "confirm", "no answer"),
+        ([published(generation=2), ROLLED_BACK, FAILED, NOTIFIED, moved("waiting")],
+         "rolled_back", 1, "confirm", "no answer"),
+        ([published(generation=2), ROLLED_BACK, NOTIFIED, RESTORED, current(1)],
+         "confirmed", 1, None, None),
+        ([published(generation=2), ROLLED_BACK, NOTIFIED, RESTORED, published(generation=3)],
+         "published", 3, None, None),
+        ([published(generation=2), NOTIFIED, FAILED, RESTORED], "confirmed", 1, None, None),
     ],
 )  # fmt: skip
 async def test_a_bundle_is_as_its_events_say(

@@ -80,6 +80,20 @@ async def test_the_time_holds_strictly_and_the_error_has_the_last_answer(clock: 
     assert answers.asked == [(0, 10), (5, 5)]
 
 
+async def test_a_question_that_the_end_of_the_time_cuts_short_hides_no_answer(
+    clock: JumpClock,
+) -> None:
+    answers = Answers(clock, "status 503, wanted 200", "no answer within 3 s", takes=6)
+    text = await outcome(clock, answers, timeout=10, every=1)
+    assert answers.asked == [(0, 10), (7, 3)]
+    assert text.endswith("last answer: status 503, wanted 200")
+
+
+async def test_the_only_question_may_take_all_the_time(clock: JumpClock) -> None:
+    text = await outcome(clock, Answers(clock, "no end within 10 s", takes=60), timeout=10, every=1)
+    assert text.endswith("last answer: no end within 10 s")
+
+
 async def test_a_pause_does_not_outlast_the_time(clock: JumpClock) -> None:
     began_at = clock.now()
     await outcome(clock, Answers(clock, "no"), timeout=10, every=60)

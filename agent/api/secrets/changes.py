@@ -1,0 +1,74 @@
+"""Who waits for a change of which name: the ledger has one observer, however many wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from agent.core.clock import Clock
+
+
+class Follower:
+    """Somebody who is told of all names; `changed` keeps each one once, however often it changes.
+
+    `is_all`: what may be read is another set, too.
+    """
+
+    __slots__ = ("changed", "event", "is_all")
+
+    def __init__(self) -> None:
+        self.changed: dict[str, None] = {}
+        self.event = asyncio.Event()
+        self.is_all = False
+
+
+class Changes:
+    """`count` grows with each."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.count = 0
+        self._clock = clock
+        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._followers: set[Follower] = set()
+
+    def __call__(self, name: str) -> None:
+        """Something of the name has changed."""
+        self.count += 1
+        for event in self._waiting.get(name, ()):
+            event.set()
+        for follower in self._followers:
+            follower.changed[name] = None
+            follower.event.set()
+
+    def all(self) -> None:
+        """Who may read what has changed."""
+        self.count += 1
+        for events in self._waiting.values():
+            for event in events:
+                event.set()
+        for follower in self._followers:
+            follower.is_all = True
+            follower.event.set()
+
+    async def next(self, name: str, deadline: float) -> bool:
+        """Wait for one of the name; False at the deadline."""
+        event = asyncio.Event()
+        self._waiting.setdefault(name, set()).add(event)
+        try:
+            return await self._clock.wait(event, deadline)
+        finally:
+            waiting = self._waiting[name]
+            waiting.discard(event)
+            if not waiting:
+                del self._waiting[name]
+
+    @contextmanager
+    def follow(self) -> Iterator[Follower]:
+        """While entered, the follower is told."""
+        follower = Follower()
+        self._followers.add(follower)
+        try:
+            yield follower
+        finally:
+            self._followers.discard(follower)

@@ -111,9 +111,9 @@ class Composition:
         self.ledger.continue_after(left.highest_revision)
         for name, kept, is_ending in left.stores():
             self.stores[name].restore(kept, is_ending=is_ending)
-        for name, proven in left.bundles(bundles):
+        for name, kept_bundle in left.bundles(bundles):
             bundle, secrets = bundles[name]
-            bundle.restore(proven, left.revisions(secrets))
+            bundle.restore(kept_bundle, left.revisions(secrets))
         for event in left.left_behind(self._clock.now()):
             self._emit(event)
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from msgspec.structs import replace
 
 from agent.config.model import Configuration
-from agent.core.book import Book, KeptSecret, KeptStore, KeptValue
+from agent.core.book import Book, KeptBundle, KeptSecret, KeptStore, KeptValue
 from agent.core.events import LeasesLeftBehind, LeasesNotRevoked
 from agent.delivery.bundle import Bundle
 from agent.stores.base import Store
@@ -34,7 +34,7 @@ def gather(
         stores={name: store.kept() for name, store in stores.items()},
         secrets={watcher.name: watcher.kept() for watcher in watchers},
         departed=[(watcher.name, watcher.kept()) for watcher in leaving],
-        bundles={name: dict(bundle.proven) for name, bundle in bundles.items()},
+        bundles={name: bundle.kept() for name, bundle in bundles.items()},
     )
 
 
@@ -81,7 +81,7 @@ class Inheritance:
         for name in sorted(self._same):
             yield name, self._book.stores[name], name in minting
 
-    def bundles(self, names: Collection[str]) -> Iterator[tuple[str, dict[str, int]]]:
+    def bundles(self, names: Collection[str]) -> Iterator[tuple[str, KeptBundle]]:
         """What the app of each is known to use."""
         for name in sorted(self._book.bundles.keys() & set(names)):
             yield name, self._book.bundles[name]

@@ -114,8 +114,13 @@ class ListenerRules:
             rule.warning(f"{text}; name the user or the unit, too", of_program[0])
 
     def _api_rule(self, rule: Reading) -> None:
-        if not {"secrets", "bundles"} & set(rule.given):
+        if not any(
+            key in rule.given and rule.values.get(key, key) for key in ("secrets", "bundles")
+        ):
             rule.problem("needs secrets, bundles or both")
+        for glob in rule.values.get("bundles", ()):
+            if not any(fnmatchcase(each, glob) for each in self._references.bundles):
+                rule.warning(f"{quoted(glob)} matches no bundle", "bundles")
         self._rule(rule)
 
     def _vault_rule(self, rule: Reading) -> None:

@@ -40,6 +40,7 @@ class References:
 
     def __post_init__(self) -> None:
         self.stores, self.secrets = _names(self.tree, "stores"), _names(self.tree, "secrets")
+        self.bundles = _names(self.tree, "bundles")
         self._used: set[str] = set()
         self._is_every_use_known = True
 

@@ -146,8 +146,15 @@ class KeptStore(_Redacted, msgspec.Struct, frozen=True):
         return replace(self, tokens=[each.shifted(by) for each in self.tokens])
 
 
+class KeptBundle(_Redacted, msgspec.Struct, frozen=True):
+    """The generation that the app of a bundle is known to work with, and the revisions in it."""
+
+    generation: int
+    revisions: dict[str, int]
+
+
 class Book(_Redacted, msgspec.Struct, frozen=True):
-    """Everything, by name. `bundles`: the revisions of secrets that each one's app is known to use.
+    """Everything, by name.
 
     `departed`: values that secrets had at another place, or that are no longer in the
     configuration, not yet retired. `boot`, `now` and `wall` are of the moment of writing.
@@ -159,7 +166,7 @@ class Book(_Redacted, msgspec.Struct, frozen=True):
     wall: float
     secrets: dict[str, KeptSecret] = {}
     stores: dict[str, KeptStore] = {}
-    bundles: dict[str, dict[str, int]] = {}
+    bundles: dict[str, KeptBundle] = {}
     departed: list[tuple[str, KeptSecret]] = []
 
     def shifted(self, by: float) -> Self:

@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from agent.config.model import Bundle as BundleSpec
 from agent.config.model import NotifySignal
+from agent.core.book import KeptBundle
 from agent.core.clock import Clock
 from agent.core.errors import AgentError, DeliveryError, RenderError
 from agent.core.events import BundleDrilled, Emit
@@ -80,8 +81,12 @@ class Bundle:
 
     @property
     def proven(self) -> dict[str, int]:
-        """The revisions of secrets that its app is known to work with; worth keeping for a run."""
+        """The revisions of secrets that its app is known to work with."""
         return dict(self._drive.transaction.proven)
+
+    def kept(self) -> KeptBundle:
+        """What the next run needs to know of it."""
+        return KeptBundle(self._drive.proven_by, self.proven)
 
     def confirm(self, generation: int, error: str | None) -> bool | None:
         """The app's own word on a generation; False if it is not the one that is there.
@@ -91,13 +96,13 @@ class Bundle:
         taken = self._steps.say(generation, error)
         return taken if taken is None else taken or generation == self.generation
 
-    def restore(self, proven: Mapping[str, int], kept: Held = {}) -> None:  # noqa: B006
-        """Before `run`: what `proven` was in the run before.
+    def restore(self, bundle: KeptBundle, kept: Held = {}) -> None:  # noqa: B006
+        """Before `run`: what the run before has kept of it.
 
         `kept`: all that is alive of secrets; the app may be using any of it, until it has proven
         something in this run.
         """
-        self._drive.start_from(proven, kept)
+        self._drive.start_from(bundle.revisions, bundle.generation, kept)
 
     async def run(self) -> None:
         try:

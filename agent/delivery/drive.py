@@ -48,7 +48,9 @@ class Drive:
     """One bundle's transactions, one after the other.
 
     `generation` is the one that is seen (0: none), `revisions` the secrets' that it was made of,
-    and `newest` the last that was published; `on_generation` is called when they change.
+    and `newest` the last that was published; `proven_by` is the one that the app has last proven,
+    which is the directory's own record but for what a run that was killed had not kept yet (0: not
+    known). `on_generation` is called when they change.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Drive:
         self.transaction = Transaction()
         self.generation = 0
         self.newest = 0
+        self.proven_by = 0
         self.revisions: Revisions = {}
         self._name, self._steps, self._ledger = name, steps, ledger
         self._clock, self._emit, self._on_generation = clock, emit, on_generation
@@ -87,15 +90,16 @@ class Drive:
 
     # --- a start and an end -------------------------------------------------------------------
 
-    def start_from(self, proven: Revisions, kept: Held) -> None:
+    def start_from(self, proven: Revisions, proven_by: int, kept: Held) -> None:
         """What the app is known to work with, from the run before, and what it may be using."""
+        self.proven_by = proven_by
         self.transaction = Transaction(proven=dict(proven), exposed=union(kept))
         self._hold()
 
     def take_over(self, former: Drive) -> None:
         """Go on where another, which was stopped anywhere, has left files and app."""
         self.generation, self.revisions = former.generation, former.revisions
-        self.newest = former.newest
+        self.newest, self.proven_by = former.newest, former.proven_by
         self.transaction = Transaction().succeeded(former.transaction)
 
     def leave(self) -> None:
@@ -148,6 +152,8 @@ class Drive:
             began_at, reason, is_back = self._clock.now(), None, self._is_back
             try:
                 self.transaction = await self._do(step, work)
+                if self.transaction.step is Step.WAITING and step is not Step.RENDERING:
+                    self.proven_by = self.generation
             except AgentError as error:
                 reason = str(error)
                 await self.fail(error, work)
@@ -310,9 +316,11 @@ class Drive:
             generation = await self._steps.proven()
         except AgentError:
             generation = None
+        proven = self.transaction.proven
+        if proven and generation != self.proven_by:
+            generation = None  # what that is made of is not what we know of
         if generation is None and self.generation == self.transaction.undoes:
             generation = self.generation
-        proven = self.transaction.proven
         ends = [self._ledger.ends_at(name, revision) for name, revision in proven.items()]
         return Fallback(
             generation,

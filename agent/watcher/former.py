@@ -6,7 +6,7 @@ As long as one is kept it may be put back; the ledger knows which are alive.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from msgspec.structs import replace
 
@@ -17,6 +17,8 @@ from agent.core.lease import Lease
 from agent.ledger import Ledger
 from agent.stores.base import Store
 from agent.watcher.holding import Holding, Outlook
+
+Seal = Callable[[], Awaitable[None]]
 
 RETRY_AFTER = 10.0
 NEVER = float("inf")
@@ -32,16 +34,24 @@ class FormerValues:
         "_ledger",
         "_name",
         "_outlook",
+        "_seal",
         "_store",
         "_wake",
         "is_revoking",
     )
 
     def __init__(
-        self, name: str, store: Store, ledger: Ledger, outlook: Outlook, clock: Clock, emit: Emit
+        self,
+        name: str,
+        store: Store,
+        ledger: Ledger,
+        outlook: Outlook,
+        clock: Clock,
+        emit: Emit,
+        seal: Seal,
     ) -> None:
         self._name, self._store, self._ledger = name, store, ledger
-        self._outlook, self._clock, self._emit = outlook, clock, emit
+        self._outlook, self._clock, self._emit, self._seal = outlook, clock, emit, seal
         self._holdings: list[Holding] = []
         self._wake: asyncio.Event | None = None  # 700 bytes, and most secrets never have a former
         self.is_revoking = True
@@ -160,8 +170,13 @@ class FormerValues:
             self._note(holding)
 
     async def _retire(self, holding: Holding) -> None:
-        """Revoke a value's lease at its origin; one that can't be reached is tried again."""
+        """Revoke a value's lease at its origin; one that can't be reached is tried again.
+
+        What has taken its place is sealed before: the next run must not find this one current.
+        """
         holding.is_refused = True  # whoever takes it up now is too late
+        if holding.reading.lease is not None and not self._is_over(holding) and self.is_revoking:
+            await self._seal()
         if await self.give_up(holding) is None:
             self._drop(holding)
         else:

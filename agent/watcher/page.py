@@ -21,7 +21,7 @@ from agent.core.lease import Act, Lease, Policy
 from agent.core.secret import Reading
 from agent.ledger import REFUSED, Ledger, State
 from agent.stores.base import Store
-from agent.watcher.former import FormerValues
+from agent.watcher.former import FormerValues, Seal
 from agent.watcher.holding import Holding, Outlook
 from agent.watcher.keeping import CACHED, CACHED_REASON, holdings, kept_value, place_of
 from agent.watcher.refusal import Refusal
@@ -46,12 +46,19 @@ class Page:
     )
 
     def __init__(
-        self, name: str, spec: SecretEntry, store: Store, ledger: Ledger, clock: Clock, emit: Emit
+        self,
+        name: str,
+        spec: SecretEntry,
+        store: Store,
+        ledger: Ledger,
+        clock: Clock,
+        emit: Emit,
+        seal: Seal,
     ) -> None:
         self._name, self._spec, self._store = name, spec, store
         self._ledger, self._clock, self._emit = ledger, clock, emit
         self.outlook = Outlook(store, clock, Policy())
-        self.former = FormerValues(name, store, ledger, self.outlook, clock, emit)
+        self.former = FormerValues(name, store, ledger, self.outlook, clock, emit, seal)
         self.current: Holding | None = None
         self.refusal: Refusal | None = None
 

@@ -9,7 +9,7 @@ for the one before it, and another is tried after a pause.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -25,6 +25,7 @@ from agent.core.lease import FLOOR_SECONDS, Act, Due, Lease, Policy, not_before
 from agent.core.secret import Reading
 from agent.ledger import Ledger
 from agent.stores.base import ReadRequest, Store
+from agent.watcher.former import Seal
 from agent.watcher.holding import Holding
 from agent.watcher.page import Page
 from agent.watcher.reads import Reads
@@ -36,7 +37,6 @@ LONGEST_PAUSE_AFTER_REFUSAL = 300.0
 LOOK_AT_WALL_EVERY = 60.0
 """Seconds between two looks at a certificate's end: wall clocks are set without telling."""
 
-Seal = Callable[[], Awaitable[None]]
 T = TypeVar("T")
 
 
@@ -47,7 +47,8 @@ async def no_seal() -> None:
 class Watcher:
     """Keeps one entry of the ledger fresh. `draw` is this secret's lot for jitter.
 
-    `seal` is awaited before whatever may make a lease: what is known then outlives this process.
+    `seal` is awaited before whatever may make a lease or takes one away: what is known then
+    outlives this process.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Watcher:
         self.name, self.spec, self.store = name, spec, store
         self._ledger, self._clock, self._emit, self._draw = ledger, clock, emit, draw
         self._seal = seal
-        self._page = Page(name, spec, store, ledger, clock, emit)
+        self._page = Page(name, spec, store, ledger, clock, emit, seal)
         self._group: asyncio.TaskGroup | None = None
         self._tending: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()

@@ -31,7 +31,7 @@ NotifyAccess=all
 Environment=PYTHONPATH={SITE}:{PROJECT} PYTHONDONTWRITEBYTECODE=1
 WorkingDirectory={PROJECT}
 RuntimeDirectory=leasehold
-ExecStart=/usr/bin/python3 -m tests.deploy.credentials_agent /etc/leasehold.yaml
+ExecStart=/usr/bin/python3 -m agent agent -c /etc/leasehold.yaml
 """
 UNIT = """
 [Unit]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.config.model import Cache, CacheKey, LocalKey
-from agent.core.book import Book, KeptSecret, KeptStore, KeptToken, KeptValue
+from agent.core.book import Book, KeptBundle, KeptSecret, KeptStore, KeptToken, KeptValue
 from agent.core.lease import Lease, Term
 from agent.sealed.file import SealedBook
 from agent.sealed.host import Host
@@ -64,5 +64,5 @@ def book(value: str = VALUE, *, now: float = NOW, wall: float = WALL) -> Book:
         wall=wall,
         secrets={"database": KeptSecret("vault", "place", kept(7), [kept(6)], is_minting=True)},
         stores={"vault": KeptStore("place", [token], "accessor")},
-        bundles={"app": {"database": 7}},
+        bundles={"app": KeptBundle(3, {"database": 7})},
     )

@@ -259,3 +259,23 @@ async def test_a_value_that_is_current_again_has_its_old_number_and_is_told(
     assert ledger.record("app", reading("2"), None) and ledger.entry("app").revision == 8
     ledger.continue_after(3)
     assert ledger.record("app", reading("3"), None) and ledger.entry("app").revision == 9
+
+
+async def test_an_observer_hears_of_every_other_value_or_state(clock: JumpClock) -> None:
+    ledger, heard = Ledger(clock), list[str]()
+    with ledger.observe(heard.append):
+        ledger.record("app", reading("1"), None)
+        ledger.record("app", reading("1"), None)
+        ledger.next_due("app", 5.0)
+        ledger.good_until("app", 5.0)
+        assert heard == ["app"]
+        ledger.stale("app", "no answer", "outage")
+        ledger.stale("app", "no answer", "outage")
+        assert heard == ["app"] * 2
+        ledger.record("app", reading("1"), None)
+        ledger.record("web", reading("1"), None)
+        ledger.expired("app")
+        ledger.remove("app")
+        assert heard == ["app", "app", "app", "web", "app", "app"]
+    ledger.record("app", reading("2"), None)
+    assert len(heard) == 6

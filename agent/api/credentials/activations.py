@@ -41,9 +41,11 @@ class Activations:
         """Let go of what ended units were given; never returns."""
         while True:
             await self._clock.sleep(LOOK_EVERY)
-            found = await asyncio.to_thread(self._invocations, list(self._by_unit))
+            looked = dict(self._by_unit)
+            found = await asyncio.to_thread(self._invocations, list(looked))
             for unit, invocation in found.items():
-                self._settle(unit, invocation)
+                if self._by_unit.get(unit) is looked[unit]:  # not started anew meanwhile
+                    self._settle(unit, invocation)
 
     async def begin(self, unit: str) -> None:
         """A unit has connected: what it was given in a former activation counts no more."""
@@ -68,7 +70,10 @@ class Activations:
             self._hold(unit, activation)
 
     def close(self) -> None:
-        """The listener is no more."""
+        """The listener is in the configuration no more.
+
+        Not for the agent's end: units go on with what they were given.
+        """
         for unit in list(self._by_unit):
             self._let_go(unit)
 

@@ -81,7 +81,6 @@ class CredentialsDoor:
         """Whoever waits gets no value any more; a connection that just ended would be a value."""
         for visit in list(self._visits):
             visit.give_up("the agent stops")
-        self.activations.close()
 
 
 class Visit(asyncio.Protocol):

@@ -29,7 +29,14 @@ class OpenDoor:
     def __init__(self, spec: AnyListener, rules: Rules, house: House) -> None:
         self.spec, self.rules = spec, rules
         self.kind: Kind = kind_of(spec, lambda: self.rules, house)
-        self.listener = Listener(spec, rules, self.kind.doorway, clock=house.clock, emit=house.emit)
+        self.listener = Listener(
+            spec,
+            rules,
+            self.kind.doorway,
+            clock=house.clock,
+            emit=house.emit,
+            turn_away=self.kind.turn_away,
+        )
         self.task: asyncio.Task[None] | None = None
         self.settled = asyncio.Event()
         self.error: AgentError | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -14,6 +15,7 @@ from agent.config.model import SecretEntry
 from agent.core.clock import Clock, rfc3339, wall_at
 from agent.core.events import Emit
 from agent.core.file_changes import FileChanges
+from agent.stores.base import Store
 from agent.telemetry.status import Status
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ class House(msgspec.Struct, frozen=True):
     changes: FileChanges
     spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
     record: Record = unrecorded
+    passing: WeakKeyDictionary[Store, Passing] = msgspec.field(default_factory=WeakKeyDictionary)
 
     def secrets(self) -> Mapping[str, SecretEntry]:
         """Those of the configuration; another object when that is another."""
@@ -53,12 +56,16 @@ class House(msgspec.Struct, frozen=True):
         watcher = self.composition.watchers.get(name)
         return watcher is not None and await watcher.read_anew(deadline)
 
-    def vault(self, store: str) -> Passing | None:
-        """What passes requests on to this store."""
+    def vault(self, name: str) -> Passing | None:
+        """What passes requests on to this store: one for all doors, as it keeps the pace."""
         from agent.stores.vault.store import Vault
 
-        found = self.composition.stores.get(store)
-        return found.passing() if isinstance(found, Vault) else None
+        store = self.composition.stores.get(name)
+        if not isinstance(store, Vault):
+            return None
+        if store not in self.passing:
+            self.passing[store] = store.passing()
+        return self.passing[store]
 
     # --- bundles ------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Awaitable, Callable
 from typing import cast
 
@@ -26,11 +27,15 @@ Use = Callable[[AnyListener, Rules], None]
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """A door: what makes its connections, what runs while it is open, how it takes up a reload."""
+    """A door: what makes its connections, what runs while it is open, how it takes up a reload.
+
+    `turn_away` ends a connection that there is no room for.
+    """
 
     doorway: Doorway
     runs: tuple[Callable[[], Awaitable[None]], ...]
     use: Use
+    turn_away: Callable[[socket.socket], None] = socket.socket.close
 
 
 def kind_of(spec: AnyListener, rules: Callable[[], Rules], house: House) -> Kind:
@@ -138,7 +143,7 @@ def _credentials(spec: CredentialsListener, rules: Callable[[], Rules], house: H
     def use(spec: AnyListener, rules: Rules) -> None:
         door.timeout = cast(CredentialsListener, spec).timeout
 
-    return Kind(door, (door.run,), use)
+    return Kind(door, (door.run,), use, door.turn_away)
 
 
 def _server(spec: AnyListener, door: Door, house: House) -> HttpServer:

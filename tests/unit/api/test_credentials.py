@@ -336,6 +336,16 @@ async def test_when_a_unit_has_ended_nothing_is_held_for_it() -> None:
         assert opened.ledger.held("database") == frozenset()
 
 
+async def test_a_listener_that_is_taken_away_holds_nothing() -> None:
+    async with door() as opened:
+        opened.put("database", "1", password="one")
+        await opened.load("app@1.service", "database")
+        opened.door.close()
+        assert opened.ledger.held("database") == {1}, "the agent may just be stopping"
+        opened.activations.close()
+        assert opened.ledger.held("database") == frozenset()
+
+
 async def test_where_no_activation_can_be_seen_time_tells() -> None:
     async with door() as opened:
         opened.put("database", "1", password="one")

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from agent.app.inheritance import EMPTY, Inheritance, leases_left
 from agent.config.model import Configuration, SecretEntry
-from agent.core.book import Book, KeptSecret, KeptStore, KeptValue
+from agent.core.book import Book, KeptBundle, KeptSecret, KeptStore, KeptValue
 from agent.core.lease import Lease, Term
 from agent.stores.base import Store
 from agent.watcher.keeping import place_of
@@ -89,8 +89,12 @@ async def test_a_mint_that_nobody_knows_the_end_of_ends_the_identity_of_its_stor
 
 
 async def test_only_bundles_that_are_there_go_on(clock: JumpClock) -> None:
-    book = book_of(clock, bundles={"app": {"db": 3}, "gone": {"db": 2}})
-    assert list(sorted_for(book, clock).bundles({"app", "new"})) == [("app", {"db": 3})]
+    book = book_of(
+        clock, bundles={"app": KeptBundle(1, {"db": 3}), "gone": KeptBundle(1, {"db": 2})}
+    )
+    assert list(sorted_for(book, clock).bundles({"app", "new"})) == [
+        ("app", KeptBundle(1, {"db": 3}))
+    ]
 
 
 async def test_what_is_left_at_the_end_is_what_lives(clock: JumpClock) -> None:

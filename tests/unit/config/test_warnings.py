@@ -176,3 +176,16 @@ def test_doors_that_open_to_nobody_and_rules_that_prove_nothing_are_warnings(
         "14: listeners[3].allow: allow[1] can match nobody: on TCP no caller has a known user",
         '15: listeners[4].allow[0].credentials: "ghost.key" matches no secret',
     ]
+
+
+def test_a_pattern_of_bundles_that_matches_none_is_a_warning(load_text: LoadText) -> None:
+    text = """
+    stores: {local: {type: local, file: x, key: {file: k}}}
+    secrets: {database: {path: app}}
+    bundles: {app: {directory: /run/app, files: {password: "{{ database.password }}"}}}
+    listeners:
+      - {protocol: secrets, socket: /run/a, allow: [{user: "0", bundles: ["a*", "ghost"]}]}
+    """
+    warnings = [each.partition("0.yaml:")[2] for each in load_text(text).warnings]
+    assert warnings[-1] == '6: listeners[0].allow[0].bundles: "ghost" matches no bundle'
+    assert not any('"a*"' in each for each in warnings)

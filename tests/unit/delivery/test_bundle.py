@@ -213,7 +213,7 @@ async def test_after_a_restart_a_leased_value_is_put_back_only_if_it_is_known(
     first = scene.rotate("one")
     async with scene.running(scene.bundle()) as bundle:
         await at_rest(scene, bundle)
-        kept = bundle.proven
+        kept = bundle.kept()
     second = scene.rotate("two")
     scene.proof.fail()
     async with scene.running(scene.bundle()):
@@ -225,6 +225,28 @@ async def test_after_a_restart_a_leased_value_is_put_back_only_if_it_is_known(
     async with scene.running(again):
         await scene.until(BundleRolledBack)
         assert scene.file.read_text() == "one" and scene.held() == {first, second}
+
+
+async def test_a_generation_is_not_put_back_whose_values_the_run_before_had_not_kept_yet(
+    scene: Scene,
+) -> None:
+    """Killed between its two records: in the directory is a newer one than in the book."""
+    first = scene.rotate("one")
+    async with scene.running(scene.bundle()) as bundle:
+        await at_rest(scene, bundle)
+        kept = bundle.kept()
+        second = scene.rotate("two")
+        await scene.until(BundleConfirmed)
+        await at_rest(scene, bundle)
+        assert (kept.generation, bundle.kept().generation) == (1, 2)
+    again = scene.bundle()
+    again.restore(kept, {"db": frozenset({first, second})})
+    third = scene.rotate("three")
+    scene.proof.fail()
+    async with scene.running(again):
+        await scene.until(BundleFailed)
+        assert scene.file.read_text() == "three", "an older one could not be told from a newer"
+        assert scene.held() == {first, second, third}
 
 
 async def test_a_second_rotation_goes_back_to_what_was_proven_not_to_what_was_last(

@@ -14,7 +14,8 @@ from agent.core.book import KeptSecret
 from agent.core.events import Event
 from agent.ledger import Entry, Ledger
 from agent.watcher import Watcher
-from agent.watcher.watcher import Seal, no_seal
+from agent.watcher.former import Seal
+from agent.watcher.watcher import no_seal
 from tests.rig.clock import JumpClock
 from tests.rig.scripted_store import ScriptedStore
 

@@ -435,8 +435,8 @@ async def test_what_is_known_is_sealed_before_a_lease_may_be_made(
         assert not watched.watcher.kept().is_minting, "the answer is there"
         watched.watcher.refresh()
         await clock.advance(2)
-        last = disk.sealed[-1]
-        assert last.is_minting and last.current is not None and last.current.version == "1"
+        minting = disk.sealed[1]
+        assert minting.is_minting and minting.current and minting.current.version == "1"
         assert sealed_at_each_read == [1, 2]
         store.fail("read", error=Outage, is_store_wide=False)
         watched.watcher.refresh()
@@ -448,6 +448,27 @@ async def test_what_is_known_is_sealed_before_a_lease_may_be_made(
         await clock.advance(1000)
         assert len(store.times("renew")) - renewals > 5
         assert len(disk.sealed) == sealed, "a renewal makes nothing"
+
+
+async def test_what_took_its_place_is_sealed_before_a_lease_is_revoked(
+    clock: JumpClock, watch: Watch
+) -> None:
+    """Killed after the revocation, the next run must not take the dead value for the current."""
+    store, disk = ScriptedStore(clock, ttl=100), Disk()
+    sealed_at_revocation: list[KeptSecret] = []
+
+    def before(asked: Asked) -> None:
+        if asked.what == "revoke":
+            sealed_at_revocation.append(disk.sealed[-1])
+
+    store.before = before
+    disk.watched = watched = Watched(clock, store, seal=disk.seal)
+    async with running(watched):
+        watched.watcher.refresh()
+        await clock.advance(2)
+        [sealed] = sealed_at_revocation
+        assert sealed.current and sealed.current.version == "2" and not sealed.is_minting
+        assert [each.version for each in sealed.former] == ["1"]
 
 
 async def test_a_value_that_has_no_lease_needs_no_seal(clock: JumpClock, watch: Watch) -> None:

@@ -56,8 +56,8 @@ class Reading(msgspec.Struct, frozen=True):
     `version` distinguishes one value from the next and may be shown. `lease` is None where the
     store promises nothing. `not_after` is a certificate's end as wall time. `read_again_after` is
     the store's own hint, in seconds (a static role says when it rotates next). `metadata` is the
-    store's custom metadata, which may be shown. `envelope` is what the store's answer said beside the
-    value, for a door that speaks the store's own protocol; nothing of the value is in it.
+    store's custom metadata, which may be shown. `envelope` is what the store's answer said beside
+    the value, for a door that speaks the store's own protocol; nothing of the value is in it.
     """
 
     value: Secret

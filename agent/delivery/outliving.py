@@ -1,7 +1,7 @@
 """A generation that is not worth waiting for: its values end, and newer ones are there.
 
-An app that is slow to reload or to confirm, or never does, must not be kept on a credential that dies. Half-way
-from the arrival of the next one to the end of this one, the next one has its turn.
+An app that is slow to reload or to confirm, or never does, must not be kept on a credential that
+dies. Half-way from the arrival of the next one to the end of this one, the next one has its turn.
 """
 
 from __future__ import annotations

@@ -61,6 +61,10 @@ def request(client: hvac.Client, method: str, path: str, body: Any = None) -> An
     return client.adapter.request(method, f"/v1/{path}", json=body)
 
 
+def reading(path: str) -> Call:
+    return lambda client, _: request(client, "get", path)
+
+
 def lease(client: hvac.Client, place: Place) -> str:
     """The id of the database's lease, at the door the agent's."""
     if "lease" not in place.kept:
@@ -266,13 +270,10 @@ async def test_one_whom_no_rule_knows_is_denied_as_by_the_server(bao: Bao, place
     async with open_door(bao, hold=held(place)) as door:
         client = hvac.Client(url=door.address)
         client.token = None
-        for path in (place.kv2.api("app"), place.kv2.api("nope"), "nomount/app", "sys/mounts"):
-            here = await asyncio.to_thread(
-                outcome, lambda c, _, at=path: request(c, "get", at), client, place
-            )
-            there = await asyncio.to_thread(
-                outcome, lambda c, _, at=path: request(c, "get", at), nobody, place
-            )
+        for where in (place.kv2.api("app"), place.kv2.api("nope"), "nomount/app", "sys/mounts"):
+            call = reading(where)
+            here = await asyncio.to_thread(outcome, call, client, place)
+            there = await asyncio.to_thread(outcome, call, nobody, place)
             assert here[:2] == ("Forbidden", ["permission denied"])
             assert here[0] == there[0]
         assert {status for _, status in door.audited} == {403}

@@ -44,10 +44,11 @@ class Executioner:
     def install(self) -> None:
         """Stand around events and renames; before the agent is started."""
         from agent.app.audience import Audience
+        from agent.core.events import Event
 
         hear = Audience.__call__
 
-        def heard(audience: Audience, event: msgspec.Struct) -> None:
+        def heard(audience: Audience, event: Event) -> None:
             kind = type(event).__name__
             self._is_armed |= kind == self._point.since
             fields = {name: getattr(event, name) for name in event.__struct_fields__}

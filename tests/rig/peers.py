@@ -116,10 +116,14 @@ async def peer(
     *,
     program: Sequence[str] = (sys.executable,),
     before: Sequence[str] = (),
+    more: str = "",
 ) -> AsyncIterator[Peer]:
-    """A process of that user (None: ours), run by `program`, a Python; `before` is put first."""
+    """A process of that user (None: ours), run by `program`, a Python; `before` is put first.
+
+    `more` is code that defines further functions for it.
+    """
     who = json.dumps([uid, gid if gid is not None else uid, list(groups)])
-    command = [*before, *program, "-I", "-S", "-c", PROGRAM, who]
+    command = [*before, *program, "-I", "-S", "-c", more + PROGRAM, who]
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.PIPE,

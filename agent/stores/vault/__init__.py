@@ -12,6 +12,7 @@ answers    from the server's JSON to a Reading
 envelope   what an answer says beside the value
 passing    requests of local callers, passed on
 client     the hvac calls that are sound over an asynchronous adapter
+on_disk    a credential or TLS files that change
 tls        the client's side of TLS
 transport  the adapter: connections, TLS, limits; the only module that sees an aiohttp error
 """

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec.structs import replace
 
 from agent.config.model import Cert, VaultStore
-from agent.core.book import KeptStore, fingerprint
+from agent.core.book import KeptStore
 from agent.core.clock import Clock
 from agent.core.errors import (
-    ConfigurationError,
     Denied,
     Invalid,
     Missing,
@@ -31,10 +30,11 @@ from agent.stores.availability import Availability
 from agent.stores.base import Parent, ReadRequest, Subscriber, Subscribers
 from agent.stores.budget import Budget, Demand, Priority, budget_for
 from agent.stores.vault.answers import kv1_reading, kv2_reading, reading
-from agent.stores.vault.auth import auth_method
+from agent.stores.vault.auth import auth_method, place_of
 from agent.stores.vault.auto_auth import AutoAuth
 from agent.stores.vault.client import VaultClient
 from agent.stores.vault.envelope import sealed
+from agent.stores.vault.on_disk import follow_credential, follow_tls
 from agent.stores.vault.preflight import Mount, Preflight
 from agent.stores.vault.replies import Answer
 from agent.stores.vault.token import Token
@@ -44,9 +44,6 @@ if TYPE_CHECKING:
     from agent.stores.vault.passing import Passing
 
 T = TypeVar("T")
-
-WHO = ("mount", "role", "role_id", "role_id_file", "username")
-"""The keys of `auth` that say who logs in; the others say with what."""
 
 
 class Vault:
@@ -97,9 +94,19 @@ class Vault:
             group.create_task(self._availability.run(self._probe), name=f"{name}: availability")
             group.create_task(self.auth.run(), name=f"{name}: auto-auth")
             if self._method.watched:
-                group.create_task(self._follow_credential(), name=f"{name}: credential")
+                following = follow_credential(
+                    self._method, self._changes, self._clock, self.auth.use_new_credential
+                )
+                group.create_task(following, name=f"{name}: credential")
             if self._connection.tls_files:
-                group.create_task(self._follow_tls(), name=f"{name}: tls")
+                following = follow_tls(
+                    self._connection, self._changes, self._clock, self._emit, self._tls_changed
+                )
+                group.create_task(following, name=f"{name}: tls")
+
+    def _tls_changed(self) -> None:
+        if isinstance(self._spec.auth, Cert):
+            self.auth.use_new_credential()
 
     @property
     def is_ready(self) -> bool:
@@ -166,7 +173,7 @@ class Vault:
 
     def kept(self) -> KeptStore:
         tokens, current = self.auth.kept()
-        return KeptStore(_place(self._spec), tokens, current, self._digest_key)
+        return KeptStore(place_of(self._spec), tokens, current, self._digest_key)
 
     def restore(self, kept: KeptStore, *, is_ending: bool) -> None:
         self._digest_key = kept.digest_key or self._digest_key
@@ -314,37 +321,6 @@ class Vault:
 
     async def _probe(self) -> None:
         await self._anonymous.health()
-
-    # --- what changes on disk -----------------------------------------------------------------
-
-    async def _follow_credential(self) -> None:
-        with self._changes.watch(*self._method.watched) as changed:
-            while True:
-                await self._clock.wait(changed)
-                changed.clear()
-                if await self._method.has_new_credential():
-                    self.auth.use_new_credential()
-
-    async def _follow_tls(self) -> None:
-        with self._changes.watch(*self._connection.tls_files) as changed:
-            while True:
-                await self._clock.wait(changed)
-                changed.clear()
-                try:
-                    await self._connection.reload_tls()
-                except ConfigurationError as error:
-                    self._emit(Advice(subject=self.name, text=f"TLS files not used: {error}"))
-                    continue
-                if isinstance(self._spec.auth, Cert):
-                    self.auth.use_new_credential()
-
-
-def _place(spec: VaultStore) -> str:
-    """What decides whose tokens these are, and whose values; no credential is in it."""
-    auth = {name: str(getattr(spec.auth, name, None)) for name in WHO}
-    auth["method"] = str(type(spec.auth).__struct_config__.tag)
-    certificate = spec.tls.cert_file if isinstance(spec.auth, Cert) else None
-    return fingerprint("vault", spec.address, spec.namespace, auth, str(certificate))
 
 
 async def open_store(

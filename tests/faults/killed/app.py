@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -42,13 +41,13 @@ class App:
         return (self.generation, self._held) == self.seen()
 
     def seen(self) -> tuple[str, Credential]:
-        """The generation that is seen, and what is in it; the two are of one moment."""
+        """The generation that is seen, and what is in it; its links may not be there yet."""
         while True:
             generation = self._link()
             if not generation:
                 return "", ("", "")
             try:
-                user, password = (self._directory / "credential").read_text().split()
+                user, password = (self._directory / generation / "credential").read_text().split()
             except FileNotFoundError:
                 continue
             if self._link() == generation:
@@ -56,7 +55,7 @@ class App:
 
     def _link(self) -> str:
         try:
-            return os.readlink(self._directory / "..data")
+            return str((self._directory / "..data").readlink())
         except FileNotFoundError:
             return ""
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any, NamedTuple
 
+import msgspec
+
 from tests.rig.killed import Point
 
 BEFORE, AFTER = False, True
@@ -24,12 +26,19 @@ WAY_BACK = ("restoring", "notifying again", "confirming again", "settling")
 
 
 class Phase(Enum):
-    """What the agent is at; the value is the event that the phase begins with."""
+    """What the agent is at."""
 
-    FIRST_START = None
-    ROTATION = "RefreshAsked"
-    WAY_BACK = "SecretRead"
-    END = "Stopping"
+    FIRST_START = "first_start"
+    ROTATION = "rotation"
+    WAY_BACK = "way_back"
+    END = "end"
+
+    @property
+    def begins_with(self) -> str | None:
+        """The event; None: from the first on."""
+        if self is Phase.FIRST_START:
+            return None
+        return "Stopping" if self is Phase.END else "RefreshAsked"
 
 
 class Cell(NamedTuple):
@@ -41,13 +50,11 @@ class Cell(NamedTuple):
     leaves_token: bool = False
 
     def __str__(self) -> str:
-        return f"{self.phase.name.lower()}-{self.name}"
+        return f"{self.phase.value}-{self.name}"
 
 
 def _cell(phase: Phase, name: str, *, leaves_token: bool = False, **point: Any) -> Cell:
-    import msgspec
-
-    place = Point(**point, since=phase.value)
+    place = Point(**point, since=phase.begins_with)
     when = "after" if place.is_after else "before"
     nth = f"-{place.nth}" if place.nth > 1 else ""
     text = msgspec.json.encode(place).decode()

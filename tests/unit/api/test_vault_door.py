@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from agent.api.access import Rules
 from agent.api.caller import ON_TCP, Caller
 from agent.api.http import Answer, Reply, Request
+from agent.api.http.message import Headers
 from agent.api.vault import VaultDoor
 from agent.api.vault.asking import asked, path_of
 from agent.api.vault.held import possible_paths
@@ -35,8 +36,12 @@ class Whole:
     """A small answer of the server."""
 
     def __init__(self, status: int, body: bytes) -> None:
-        self.status, self._body, self.is_small = status, body, True
-        self.headers = (("Content-Type", "application/json"),)
+        self.status, self._body = status, body
+        self.headers: Headers = (("Content-Type", "application/json"),)
+
+    @property
+    def is_small(self) -> bool:
+        return True
 
     async def whole(self) -> bytes:
         return self._body
@@ -307,7 +312,8 @@ async def test_a_write_is_answered_by_the_very_same_body_only(site: Site) -> Non
     status, told = await site.ask("pki/issue/web", "POST", body={"cn": "a"})
     assert (status, told["data"]["password"]) == (200, "of cert")
     assert (await site.ask("pki/issue/web", "PUT", body={"cn": "a"}))[0] == 200
-    for body in ({"cn": "b"}, {"cn": "a", "ttl": "1h"}, [], None):
+    others: tuple[object, ...] = ({"cn": "b"}, {"cn": "a", "ttl": "1h"}, [], None)
+    for body in others:
         assert (await site.ask("pki/issue/web", "POST", body=body))[0] == 403
     assert not site.vault.asked
 

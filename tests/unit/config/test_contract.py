@@ -162,6 +162,7 @@ def test_listeners_mean_what_they_say(loaded: Loaded) -> None:
         ),
     )
     assert vault == model.VaultListener(
+        store="vault",
         address="127.0.0.1:8200",
         limits=model.Limits(connections=100, per_user=10, request_bytes=4096, idle=60.0, slow=5.0),
         allow=(

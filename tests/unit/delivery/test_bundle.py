@@ -181,10 +181,8 @@ async def test_an_app_that_never_confirms_is_not_kept_on_a_value_that_dies(scene
 
 
 async def test_an_app_that_hangs_while_it_is_told_is_not_either(scene: Scene) -> None:
-    hanging = scene.told.command[0] + ".hangs"
-    Path(hanging).write_text("#!/bin/sh\ntest $LEASEHOLD_GENERATION = 2 || exec sleep 60\n")
-    Path(hanging).chmod(0o755)
-    notify = (NotifyCommand(command=(hanging,), timeout=600.0),)
+    script = "test $LEASEHOLD_GENERATION = 2 || exec sleep 60"
+    notify = (NotifyCommand(command=("/bin/sh", "-c", script), timeout=600.0),)
     async with scene.running(scene.bundle(notify=notify, notify_first=True)):
         scene.rotate("one", ttl=60.0)
         await scene.until(BundlePublished)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from agent.core.book import Book, KeptSecret, KeptStore, KeptToken, KeptValue
+from agent.core.book import Book, KeptBundle, KeptSecret, KeptStore, KeptToken, KeptValue
 from agent.core.lease import Lease, Term
 from agent.sealed.encoding import decode, encode
 from tests.rig.kept import VALUE, book
@@ -42,6 +42,8 @@ secrets = st.builds(
 )
 tokens = st.builds(KeptToken, texts, texts, st.none() | terms, numbers, st.booleans(), numbers)
 stores = st.builds(KeptStore, texts, st.lists(tokens, max_size=3), st.none() | texts)
+revisions = st.dictionaries(texts, st.integers(0, 2**63))
+bundles = st.builds(KeptBundle, st.integers(0, 2**63), revisions)
 books = st.builds(
     Book,
     host=texts,
@@ -50,7 +52,7 @@ books = st.builds(
     wall=numbers,
     secrets=st.dictionaries(texts, secrets, max_size=3),
     stores=st.dictionaries(texts, stores, max_size=2),
-    bundles=st.dictionaries(texts, st.dictionaries(texts, st.integers(0, 2**63)), max_size=2),
+    bundles=st.dictionaries(texts, bundles, max_size=2),
     departed=st.lists(st.tuples(texts, secrets), max_size=2),
 )
 

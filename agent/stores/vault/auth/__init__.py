@@ -8,10 +8,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
-from agent.config.model import Auth
+from agent.config.model import Auth, Cert, VaultStore
+from agent.core.book import fingerprint
 from agent.core.errors import NotLoggedIn
 from agent.stores.vault.client import VaultClient
 from agent.stores.vault.replies import Granted
+
+WHO = ("mount", "role", "role_id", "role_id_file", "username")
+"""The keys of `auth` that say who logs in; the others say with what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +76,11 @@ def granted(auth: Granted, store: str, method: str) -> Grant:
 def unnamed(token: str) -> str:
     """The id of a token without an accessor; tokens are too long to be guessed from it."""
     return f"unnamed-{hashlib.sha256(token.encode()).hexdigest()[:16]}"
+
+
+def place_of(spec: VaultStore) -> str:
+    """What decides whose tokens these are, and whose values; no credential is in it."""
+    auth = {name: str(getattr(spec.auth, name, None)) for name in WHO}
+    auth["method"] = str(type(spec.auth).__struct_config__.tag)
+    certificate = spec.tls.cert_file if isinstance(spec.auth, Cert) else None
+    return fingerprint("vault", spec.address, spec.namespace, auth, str(certificate))

@@ -24,10 +24,10 @@ from agent.core.errors import AgentError
 from agent.core.events import Emit, RefreshAsked, Reloaded
 from agent.core.file_changes import FileChanges
 from agent.delivery.bundle import Bundle
-from agent.delivery.content import load_content
+from agent.delivery.content import uses_of
 from agent.ledger import Ledger
 from agent.stores import open_store
-from agent.stores.base import Store, until_ready
+from agent.stores.base import UNKNOWN, Store, until_ready
 from agent.telemetry.refresh import Asked
 from agent.watcher import Watcher
 
@@ -87,7 +87,7 @@ class Composition:
         except AgentError:
             await _close_all(fresh_stores.values(), is_final=False)
             raise
-        uses = await asyncio.to_thread(_uses, new)
+        uses = await asyncio.to_thread(uses_of, new)
         headroom = headrooms(new, uses)
         self.configuration = new
 
@@ -100,6 +100,9 @@ class Composition:
         await self._move_watchers(new, headroom, left)
         self._not_taken_up = None
         await self._move_bundles(fresh_bundles, bundles.changed | bundles.removed)
+        if book is not None:
+            forgetting = self._group.create_task(self._forget_unknown(), name="unknown leases")
+            self._tasks[UNKNOWN] = forgetting
         for store in former_stores:
             self._group.create_task(self._leave(store), name=f"store {store.name}: leaving")
         return self._told(old, new)
@@ -116,6 +119,12 @@ class Composition:
             bundle.restore(kept_bundle, left.revisions(secrets))
         for event in left.left_behind(self._clock.now()):
             self._emit(event)
+
+    async def _forget_unknown(self) -> None:
+        """Once every app uses what this run has read, nothing unknown is in use."""
+        await self.completed()
+        for store in self.stores.values():
+            store.forget(UNKNOWN)
 
     async def _open(self, new: Configuration, names: Iterable[str]) -> dict[str, Store]:
         asked = demands(new)
@@ -292,6 +301,7 @@ class Composition:
 
         `removes_files`: where the bundle says so. `book` goes on telling what is left.
         """
+        await self._stop(UNKNOWN)
         for bundle in self.bundles.values():
             await self._stop(bundle)
             if removes_files and bundle.spec.remove_on_exit:
@@ -333,14 +343,3 @@ class Composition:
 async def _close_all(stores: Iterable[Store], *, is_final: bool) -> None:
     for store in stores:
         await store.close(is_final=is_final)
-
-
-def _uses(configuration: Configuration) -> dict[str, frozenset[str]]:
-    """The secrets of each bundle; all of them where a template can't be read just now."""
-    uses: dict[str, frozenset[str]] = {}
-    for name, spec in configuration.bundles.items():
-        try:
-            uses[name] = load_content(name, spec).secrets
-        except AgentError:
-            uses[name] = frozenset(configuration.secrets)
-    return uses

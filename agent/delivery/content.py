@@ -8,9 +8,16 @@ from typing import Protocol
 
 import msgspec
 
-from agent.config.model import Bundle, FileEntry, FileOptions, FormatFile, TemplateFile
+from agent.config.model import (
+    Bundle,
+    Configuration,
+    FileEntry,
+    FileOptions,
+    FormatFile,
+    TemplateFile,
+)
 from agent.core.clock import Clock, wall_at
-from agent.core.errors import RenderError
+from agent.core.errors import AgentError, RenderError
 from agent.delivery.generations import RenderedFile
 from agent.delivery.generations.ownership import gid_of, uid_of
 from agent.ledger import Entry
@@ -111,3 +118,14 @@ def _options(spec: Bundle, entry: FileOptions) -> tuple[int, int | None, int | N
         uid_of(entry.owner or spec.owner),
         gid_of(entry.group or spec.group),
     )
+
+
+def uses_of(configuration: Configuration) -> dict[str, frozenset[str]]:
+    """The secrets of each bundle; all of them where a template can't be read just now."""
+    uses: dict[str, frozenset[str]] = {}
+    for name, spec in configuration.bundles.items():
+        try:
+            uses[name] = load_content(name, spec).secrets
+        except AgentError:
+            uses[name] = frozenset(configuration.secrets)
+    return uses

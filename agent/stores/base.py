@@ -11,8 +11,12 @@ import msgspec
 from agent.core.book import KeptStore
 from agent.core.clock import Clock
 from agent.core.errors import StoreError
-from agent.core.lease import Lease
+from agent.core.lease import Lease, Term
 from agent.core.secret import Reading
+
+UNKNOWN = Lease("unknown", Term(0.0, 0.0, is_renewable=False, full=0.0))
+"""Hangs on the token of a run that was killed while a lease may have been made for it: an app may
+use that by now. It is forgotten once every app uses what this run has read."""
 
 
 class ReadRequest(msgspec.Struct, frozen=True):

@@ -28,7 +28,7 @@ from agent.core.events import (
     TokensNotRevoked,
 )
 from agent.core.lease import Act, Policy
-from agent.stores.base import Parent
+from agent.stores.base import UNKNOWN, Parent
 from agent.stores.budget import Paced, Priority
 from agent.stores.vault.auth import AuthMethod, Grant
 from agent.stores.vault.client import VaultClient
@@ -143,6 +143,9 @@ class AutoAuth:
         """Go on with these before `run`; those that have ended are dead, and leases with them."""
         now = self._clock.now()
         tokens = [restored(each, self._client, is_outworn=is_ending) for each in kept]
+        for token in tokens:
+            if token.is_outworn:
+                token.leases.add(UNKNOWN.id)
         self._tokens.extend(each for each in tokens if not each.has_ended(now))
         known = self._tokens.by_id(current)
         is_fit = known is not None and known.secret and not known.is_outworn

@@ -83,9 +83,7 @@ async def live(cell: Cell, bao: Bao, postgres: Postgres) -> None:
         agent = await it.start(it.configuration())
         await agent.event("ready", within=LONG)
         await settled(it, agent, "after the restart")
-        if cell.phase in (Phase.END, Phase.FIRST_START):
-            # What was given back at that end; or a first lease that no book knows yet, whose token
-            # the next run gives up before it has another: a gap that is known, and not wanted.
+        if cell.phase is Phase.END:  # what was given back at that end
             it.app.dead.clear()
         before = it.app.user
         await it.refresh()
@@ -106,7 +104,6 @@ async def die(cell: Cell, it: Plant) -> None:
     if cell.phase is not Phase.FIRST_START:
         await agent.event("ready", within=LONG)
         await settled(it, agent, "at first")
-        await until(agent, "that is on disk", lambda: is_written(agent))
         it.app.is_choosy = cell.phase is Phase.WAY_BACK
         if cell.phase is Phase.END:
             agent.send(signal.SIGTERM)
@@ -124,12 +121,6 @@ async def settled(it: Plant, agent: Leasehold, when: str) -> None:
 
     await until(agent, f"the app works with what is there, {when}", is_settled)
     await agent.event("bundle_moved", state="waiting", within=LONG)
-
-
-async def is_written(agent: Leasehold) -> bool:
-    """The cache was written since the app has confirmed."""
-    told = [each["event"] for each in agent.events]
-    return "cache_written" in told[told.index("bundle_confirmed") :]
 
 
 async def is_other(it: Plant, user: str) -> bool:

@@ -11,7 +11,11 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 CONFIGURATION = """\
-stores: {local: {type: local, file: sealed, key: {file: key}}}
+stores:
+  vault:
+    type: vault
+    address: http://127.0.0.1:8200
+    auth: {method: token_file, token_file: token}
 secrets: {database: {path: x}, web: {path: x}, api: {path: x}}
 listeners:
   - protocol: secrets

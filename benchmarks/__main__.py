@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from benchmarks import measures, report
+from benchmarks import local_doors, measures, report
 from benchmarks.ground import Ground, ground
 from benchmarks.measures import Figure
 from benchmarks.peers import BaoAgent, Leasehold, Peer
@@ -28,6 +28,9 @@ def all_measures(place: Ground, peers: dict[str, Peer], runs: int) -> dict[str, 
     }
     if "leasehold" in peers:
         named["many"] = lambda: measures.many(place, peers["leasehold"], MANY, runs)
+        named["waiting"] = lambda: local_doors.waiting(place, runs)
+    if len(peers) > 1:
+        named["doors"] = lambda: local_doors.doors(place, runs)
     return named
 
 

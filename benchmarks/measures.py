@@ -27,6 +27,7 @@ class Figure:
     unit: str
     samples: dict[str, list[float]] = field(default_factory=dict)
     most_ratio: float | None = None
+    least_ratio: float | None = None
     most: float | None = None
 
     def add(self, peer: Peer, value: float) -> None:

@@ -55,11 +55,11 @@ class BaoAgent:
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
-        self._binary = ground.disk / "bao-agent"
-        shutil.copy(binary(), self._binary)
+        self.binary = ground.disk / "bao-agent"
+        shutil.copy(binary(), self.binary)
 
     def version(self) -> str:
-        return subprocess.check_output([self._binary, "version"], text=True).split("(")[0].strip()
+        return subprocess.check_output([self.binary, "version"], text=True).split("(")[0].strip()
 
     def environment(self) -> dict[str, str]:
         return {"PATH": os.environ["PATH"], "HOME": str(self._ground.disk)}
@@ -84,7 +84,7 @@ template_config {{ static_secret_render_interval = "{job.every}s" }}
         read = f'{{{{ with secret \\"{ground.mount}/data/s%d\\" }}}}{{{{ .Data.data.value }}}}'
         template = f'template {{\n  contents = "{read}{{{{ end }}}}"\n  destination = "%s"\n}}\n'
         file.write_text(head + "".join(template % each for each in enumerate(job.files())))
-        return [str(self._binary), "agent", f"-config={file}"]
+        return [str(self.binary), "agent", f"-config={file}"]
 
 
 class Leasehold:
@@ -100,7 +100,7 @@ class Leasehold:
             self._install()
 
     def version(self) -> str:
-        command = [*self._command(), "version"]
+        command = [*self.command(), "version"]
         return subprocess.check_output(command, text=True, env=self.environment()).strip()
 
     def environment(self) -> dict[str, str]:
@@ -127,9 +127,10 @@ class Leasehold:
             "log": {"format": "json"},
         }
         file.write_text(yaml.dump(configuration, Dumper=yaml.CSafeDumper))
-        return [*self._command(), "agent", "-c", str(file)]
+        return [*self.command(), "agent", "-c", str(file)]
 
-    def _command(self) -> list[str]:
+    def command(self) -> list[str]:
+        """The program of this copy."""
         return [str(self._home / "bin" / "leasehold")]
 
     def _install(self) -> None:

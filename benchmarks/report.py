@@ -20,7 +20,11 @@ def verdict(figure: Figure) -> tuple[str, bool | None]:
         return "", None
     if figure.most is not None:
         return f"≤ {figure.most:g}", ours <= figure.most
-    if figure.most_ratio is None or theirs is None:
+    if theirs is None:
+        return "", None
+    if figure.least_ratio is not None:
+        return f"≥ {figure.least_ratio:.3g} x", ours >= figure.least_ratio * theirs
+    if figure.most_ratio is None:
         return "", None
     return f"≤ {figure.most_ratio:.3g} x", ours <= figure.most_ratio * theirs
 

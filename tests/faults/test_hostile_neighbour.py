@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,24 +12,23 @@ from typing import Any
 import pytest
 
 from tests.rig.agent import Leasehold, Start
+from tests.rig.needs import needs_program, needs_root
 from tests.rig.neighbours import (
     FRIEND,
     HOSTILE,
     Street,
-    body_of,
     get,
     hostile_user,
     served_meanwhile,
     status_of,
 )
-from tests.rig.needs import needs_program, needs_root
-from tests.rig.peers import Peer, open_folder, peer
+from tests.rig.peers import Peer, open_folder
 from tests.rig.scene import Scene, value
 from tests.rig.waiting import EVERY, eventually
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 PER_USER, SLOW = 32, 1.0
-LIMITS = {"per_user": PER_USER, "connections": 512, "slow": SLOW, "request_bytes": 1 << 16}
+LIMITS = {"per_user": PER_USER, "connections": 512, "slow": SLOW, "idle": 2, "request_bytes": 1 << 16}
 SECRET = {"secrets": "/v1/secrets/app", "aws": "/secretsmanager/get?secretId=app"}
 HTTP = ("secrets", "vault", "aws")
 
@@ -76,10 +74,9 @@ async def street(leasehold: Start, scene: Scene, tmp_path: Path) -> AsyncIterato
         )
         await agent.event("ready")
         one = Street(folder, agent)
-        before = one.descriptors()
         yield one
         assert one.gave_nothing()
-        await eventually(lambda: one.descriptors() <= before)
+        await eventually(lambda: not one.guests())
         await sound(agent, audit, leasehold)
 
 
@@ -87,12 +84,15 @@ async def sound(agent: Leasehold, audit: Path, leasehold: Start) -> None:
     """It ends in order, without a defect, with an audit that is whole and holds each denial."""
     done = await agent.stop()
     assert done.code == 0 and "defect" not in done.err and "Traceback" not in done.err, done.err
-    verified = await (await leasehold(None, "audit", ["verify"])).wait()
+    verified = await (await leasehold.command("audit", "verify", "-c", leasehold.file)).wait()
     assert verified.code == 0, verified
     records = [json.loads(line) for line in audit.read_text().splitlines()]
     hostile = [each for each in records if each.get("caller", {}).get("uid") == HOSTILE]
-    assert not [each for each in hostile if each.get("secret") in ("app", "guarded") and
-                each["decision"] == "allowed"]
+    assert not [
+        each
+        for each in hostile
+        if each.get("secret") in ("app", "guarded") and each["decision"] == "allowed"
+    ]
 
 
 # --- many ---------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ without an error.
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,13 +21,13 @@ FRIEND, HOSTILE = 54331, 54332
 ASKING = """
 import time
 def keep_asking(path, request, stop):
-    'Over a connection that is kept and over a new one each time, until there is a file `stop`.'
+    'Over a connection that is kept and over a new one each time, until there is a file `stop`; 20 times at least.'
     request = request.encode()
     def ask(connection):
         started = time.monotonic()
         connection.sendall(request)
         answer = connection.recv(65536)
-        head, _, body = answer.partition(b"\\\\r\\\\n\\\\r\\\\n")
+        head, _, body = answer.partition(b"\\r\\n\\r\\n")
         length = int(head.lower().partition(b"content-length: ")[2].split()[0])
         while len(body) < length:
             body += connection.recv(65536)
@@ -37,7 +36,7 @@ def keep_asking(path, request, stop):
             wrong.append(answer[:80].decode("latin-1"))
     took, wrong = [], []
     kept = connected(path)
-    while not os.path.exists(stop):
+    while len(took) < 20 or not os.path.exists(stop):
         try:
             ask(kept)
             with connected(path) as new:
@@ -160,8 +159,11 @@ class Street:
         lines = Path(f"/proc/{self.agent.pid}/smaps_rollup").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
-    def descriptors(self) -> int:
-        return len(os.listdir(f"/proc/{self.agent.pid}/fd"))
+    def guests(self) -> list[str]:
+        """Connections at the doors that are open now."""
+        lines = Path("/proc/net/unix").read_text().splitlines()
+        doors = [line for line in lines if f" {self.folder}/" in line]
+        return [line for line in doors if line.split()[5] == "03"]
 
     async def attack(self, hostile: Peer, name: str, *arguments: Any) -> Any:
         """What he gets is kept, to be looked through at the end."""
@@ -191,4 +193,4 @@ async def served_meanwhile(street: Street, door: str, target: str) -> AsyncItera
             (own / "stop").touch()
             result = await friend.answer()
             assert not result["wrong"], result
-            assert result["served"] >= 10, result
+            assert result["longest"] < 5, result

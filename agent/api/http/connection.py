@@ -14,6 +14,9 @@ from agent.api.http.shared import Serving
 
 MOST_WAITING = 8
 """Requests that a client may send ahead of their answers; then it is not read from."""
+MOST_AT_ONCE = 4096
+"""Bytes that are looked at in one turn: what a client has sent in one go may be ten thousand
+requests, which must neither be kept as such nor hold up anybody else."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -22,8 +25,8 @@ class Connection(asyncio.Protocol):
     """`late_at` is the instant at which the client has used up our patience; None: never."""
 
     __slots__ = (
-        "_caller", "_is_ending", "_is_paused", "_parser", "_server", "_task", "_transport",
-        "_waiting", "_writable", "current", "late_at",
+        "_caller", "_is_due", "_is_ending", "_is_going_on", "_is_held", "_is_paused", "_parser",
+        "_server", "_task", "_transport", "_unread", "_waiting", "_writable", "current", "late_at",
     )  # fmt: skip
 
     def __init__(self, server: Serving, caller: Caller) -> None:
@@ -33,7 +36,9 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[Request] = deque()
         self._task: asyncio.Task[None] | None = None
         self._writable: asyncio.Event | None = None
+        self._unread = b""
         self._is_ending = self._is_paused = False
+        self._is_due = self._is_going_on = self._is_held = False
         self.current: Request | None = None
         self.late_at: float | None = None
 
@@ -50,6 +55,17 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._is_ending or self._parser is None:
+            return
+        if self._unread or len(data) > MOST_AT_ONCE:
+            self._unread += data
+            self._read_on()
+            return
+        self._feed(data)
+        if len(self._waiting) >= MOST_WAITING:
+            self._pace()
+
+    def _feed(self, data: bytes) -> None:
+        if self._parser is None:
             return
         try:
             self._parser.feed(data)
@@ -75,6 +91,7 @@ class Connection(asyncio.Protocol):
         self._is_ending = True
         self._server.connections.discard(self)
         self._waiting.clear()
+        self._unread = b""
         self._parser = self._transport = None
         if self._task is not None:
             self._task.cancel()
@@ -92,16 +109,56 @@ class Connection(asyncio.Protocol):
             self._writable.set()
             self._writable = None
         self.late_at = None if self.current else self._server.now + self._server.limits.idle
+        self._go_on()
 
     # --- one request after the other ----------------------------------------------------------
 
     def _take(self, request: Request) -> None:
-        if self.current is None and not self._is_ending:
+        if self.current is None and not (self._waiting or self._is_paused or self._is_ending):
             self._begin(request)
             return
         self._waiting.append(request)
-        if len(self._waiting) >= MOST_WAITING and self._transport is not None:
+
+    def _go_on(self) -> None:
+        """With those that wait, while their answers are taken."""
+        if self._is_going_on:
+            return
+        self._is_going_on = True
+        while self._waiting and self.current is None and not (self._is_paused or self._is_ending):
+            self._begin(self._waiting.popleft())
+        self._is_going_on = False
+        self._read_soon()
+        self._pace()
+
+    def _read_soon(self) -> None:
+        """A further piece of what came, in another turn."""
+        if self._unread and len(self._waiting) < MOST_WAITING and not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        self._is_due = False
+        if self._is_ending:
+            return
+        piece, self._unread = self._unread[:MOST_AT_ONCE], self._unread[MOST_AT_ONCE:]
+        self._feed(piece)
+        self._read_soon()
+        self._pace()
+
+    def _pace(self) -> None:
+        """Take no more from a client than there is room for."""
+        is_held = bool(self._unread) or len(self._waiting) >= MOST_WAITING
+        if self.current is not None and not self._is_paused:
+            # One that is not read from is not seen to leave.
+            patience = self.late_at or self._server.now + self._server.limits.idle
+            self.late_at = patience if is_held else None
+        if is_held == self._is_held or self._transport is None or self._is_ending:
+            return
+        self._is_held = is_held
+        if is_held:
             self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
 
     def _begin(self, request: Request) -> None:
         self.current, self.late_at = request, None
@@ -153,10 +210,8 @@ class Connection(asyncio.Protocol):
             return
         if not self._is_paused:
             self.late_at = self._server.now + self._server.limits.idle
-        if self._waiting:
-            if len(self._waiting) == MOST_WAITING and self._transport is not None:
-                self._transport.resume_reading()
-            self._begin(self._waiting.popleft())
+        if self._waiting or self._unread:
+            self._go_on()
 
     # --- streams ------------------------------------------------------------------------------
 
@@ -231,7 +286,7 @@ class Connection(asyncio.Protocol):
     def _refuse(self, refused: BadRequest) -> None:
         """Whatever was sent before is answered; this is not, and nothing after it."""
         answer = problem(refused.status, refused.detail)
-        if self.current is None:
+        if self.current is None and not self._waiting:
             self._write(answer.encoded(is_last=True))
         self.end()
 

@@ -3,7 +3,8 @@
 Watchers write, everybody else reads immutable entries or waits for names to change. Consumers
 (bundles, the child process) *hold* revisions: a revision that is neither current nor held by
 anyone is ready to be retired, and its watcher is told so. A consumer whose app did not work with a
-revision lets go of it and *rejects* it.
+revision lets go of it and *rejects* it. What was handed out through a listener is held, too, but by
+a guest, who has no say in whether a value works.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import msgspec
 from msgspec.structs import replace
 
 from agent.core.clock import Clock
+from agent.core.holds import Holds
 from agent.core.secret import Reading
 
 OnRelease = Callable[[], None]
@@ -86,8 +88,7 @@ class Ledger:
         self._entries: dict[str, Entry] = {}
         self._last_revision = 0
         self._subscriptions: dict[str, set[Subscription]] = {}
-        self._holds: dict[str, dict[str, frozenset[int]]] = {}
-        self._holders: dict[str, set[str]] = {}
+        self._holds = Holds()
         self._on_release: dict[str, set[OnRelease]] = {}
         self._former: dict[str, dict[int, float | None]] = {}
         self._rejected: dict[str, tuple[int, str]] = {}
@@ -148,36 +149,34 @@ class Ledger:
 
     # --- for consumers ------------------------------------------------------------------------
 
-    def hold(self, consumer: str, revisions: Mapping[str, Iterable[int]]) -> None:
+    def hold(
+        self, consumer: str, revisions: Mapping[str, Iterable[int]], *, is_guest: bool = False
+    ) -> None:
         """`consumer` depends on these revisions by secret, and no longer on any other.
 
-        One that was rejected, and is taken up anew, has another chance.
+        One that was rejected, and is taken up anew, has another chance; not by a guest.
         """
-        before = self._holds.get(consumer, {})
+        before = self._holds.of(consumer)
         after = {name: frozenset(numbers) for name, numbers in revisions.items()}
-        self._holds[consumer] = after
+        self._holds.put(consumer, after, is_guest=is_guest)
+        none = frozenset[int]()
         for name in before.keys() | after.keys():
-            if name in after:
-                self._holders.setdefault(name, set()).add(consumer)
-            else:
-                self._holders[name].discard(consumer)
+            old, new = before.get(name, none), after.get(name, none)
             rejected = self._rejected.get(name)
-            if rejected and rejected[0] in after.get(name, frozenset()) - before.get(
-                name, frozenset()
-            ):
+            if rejected and rejected[0] in new - old and not is_guest:
                 del self._rejected[name]
-            if before.get(name, frozenset()) - after.get(name, frozenset()):
+            if old - new:
                 self._released(name)
 
     def release(self, consumer: str) -> None:
         """`consumer` is no more."""
         self.hold(consumer, {})
-        del self._holds[consumer]
+        self._holds.remove(consumer)
 
     def reject(self, name: str, revision: int, reason: str) -> None:
         """A consumer that has let go of this revision says that its app did not work with it.
 
-        The watcher heeds it once nobody holds the revision. Nothing happens if it is not the
+        The watcher heeds it once only guests hold the revision. Nothing happens if it is not the
         current one any more: whoever let go of it last has retired it.
         """
         if self.entry(name).revision == revision:
@@ -187,9 +186,12 @@ class Ledger:
     # --- for watchers -------------------------------------------------------------------------
 
     def held(self, name: str) -> frozenset[int]:
-        """The revisions of a secret that consumers hold."""
-        holders = self._holders.get(name, set())
-        return frozenset().union(*(self._holds[each].get(name, frozenset()) for each in holders))
+        """The revisions of a secret that consumers hold, guests among them."""
+        return self._holds.held(name)
+
+    def judged(self, name: str) -> frozenset[int]:
+        """The revisions of a secret that are held by consumers who say whether they work."""
+        return self._holds.held(name, by_guests=False)
 
     @contextmanager
     def on_release(self, name: str, callback: OnRelease) -> Iterator[None]:
@@ -205,9 +207,9 @@ class Ledger:
             callbacks.discard(callback)
 
     def heed_rejection(self, name: str) -> str | None:
-        """Why the current revision was rejected, if nobody holds it (any more); answered once."""
+        """Why the current revision was rejected, if only guests still hold it; answered once."""
         rejected = self._rejected.get(name)
-        if rejected is None or rejected[0] in self.held(name):
+        if rejected is None or rejected[0] in self.judged(name):
             return None
         del self._rejected[name]
         return rejected[1]

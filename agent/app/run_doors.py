@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from agent.app.audience import Audience
 from agent.app.composition import Composition
+from agent.app.tasks import cancelled, forever
 from agent.config.listener_model import AnyListener
 from agent.core.clock import Clock
 from agent.core.errors import AgentError
 from agent.core.file_changes import FileChanges
 
 if TYPE_CHECKING:
+    from agent.api.handed import HandedOut
     from agent.app.doors import Doors
+    from agent.core.book import Book
 
 Record = Callable[[Any, int, Callable[[bool], None]], None]
 
@@ -35,6 +38,13 @@ class RunDoors:
         self._group, self._composition, self._audience = group, composition, audience
         self._clock, self._changes, self._record = clock, changes, record
         self._doors: Doors | None = None
+        self._handed: HandedOut | None = None
+        self._keeping: asyncio.Task[None] | None = None
+
+    def take_up(self, specs: Sequence[AnyListener], book: Book | None) -> None:
+        """Before the configuration is at work: what the run before may have handed out lives on."""
+        if specs and book is not None:
+            self._handed_out().restore(book)
 
     async def apply(self, specs: Sequence[AnyListener]) -> list[AgentError]:
         """Have these and no others; what could not be opened, and why."""
@@ -47,6 +57,8 @@ class RunDoors:
         """Let nobody else in; answers under way are given."""
         if self._doors is not None:
             await self._doors.close()
+        if self._keeping is not None:
+            await cancelled(self._keeping)
 
     def _built(self) -> Doors:
         from agent.app.doors import Doors, House
@@ -59,5 +71,20 @@ class RunDoors:
             self._changes,
             self._group.create_task,
             self._record,
+            self._handed_out().gave,
         )
         return Doors(self._group, house)
+
+    def _handed_out(self) -> HandedOut:
+        """One for all doors, from the first to the end."""
+        from agent.api.handed import HandedOut
+
+        if self._handed is None:
+            self._handed = HandedOut(self._composition.ledger, self._clock, self._grace)
+            keeping = forever(self._handed.run, "values handed out")
+            self._keeping = self._group.create_task(keeping, name="values handed out")
+        return self._handed
+
+    def _grace(self, name: str) -> float | None:
+        entry = self._composition.configuration.secrets.get(name)
+        return None if entry is None else entry.grace

@@ -34,7 +34,8 @@ class Trail:
     """Records accesses. `redact` takes known values out of what a caller has sent.
 
     A name that no rule allowed, or that there is not, is the caller's own words: somebody may have
-    put a secret there by mistake.
+    put a secret there by mistake. A path that led to a secret which was allowed is the
+    configuration's.
     """
 
     def __init__(self, audit: Audit, redact: Callable[[str], str]) -> None:
@@ -57,7 +58,7 @@ class Trail:
     ) -> None:
         """The same for a door that does not speak HTTP: there may be no status."""
         is_ours = record.decision == "allowed" and (status is None or status < _SUCCESS)
-        if not is_ours or record.path is not None:
+        if not is_ours or (record.path is not None and record.secret is None):
             record = self._clean(record)
         who = self._callers.encoded(caller)
         self._append(access(who, request_id, method, record, status), done)

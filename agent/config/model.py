@@ -224,6 +224,10 @@ class SecretEntry(Model, frozen=True):
         Literal["on_retire", "never"],
         described("Whether an old lease is revoked once nobody uses it."),
     ] = "on_retire"
+    grace: Annotated[
+        Seconds,
+        Meta(ge=0, description="How long a value given by a listener outlives its replacement."),
+    ] = 60.0
     aliases: Annotated[
         tuple[str, ...], described("Other names that listeners of protocol aws know it by.")
     ] = ()

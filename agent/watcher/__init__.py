@@ -5,6 +5,7 @@
     holding   when one value is due, and how long it is good
     former    values that were replaced and are kept alive until nobody holds them
     refusal   when another value is tried after one was refused
+    pauses    how long it waits at most after a failure
     keeping   from a value in hand to one in the book, and back
 
 What a value looks like, and who gets it, is not known here.

@@ -232,7 +232,7 @@ class Page:
             self.refusal = None
 
     def _is_held_alone(self, holding: Holding) -> bool:
-        return self._ledger.held(self._name) == {holding.revision}
+        return self._ledger.judged(self._name) == {holding.revision}
 
     # --- from one run to the next -------------------------------------------------------------
 

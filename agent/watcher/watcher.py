@@ -21,18 +21,16 @@ from agent.core.book import KeptSecret
 from agent.core.clock import Clock
 from agent.core.errors import Denied, Invalid, Missing, NotLoggedIn, Outage, StoreError
 from agent.core.events import Emit, LeaseLost, LeaseRenewed, SecretRead, SecretStale
-from agent.core.lease import FLOOR_SECONDS, Act, Due, Lease, Policy, not_before
+from agent.core.lease import Act, Due, Lease, Policy, not_before
 from agent.core.secret import Reading
 from agent.ledger import Ledger
 from agent.stores.base import ReadRequest, Store
 from agent.watcher.former import Seal
 from agent.watcher.holding import Holding
 from agent.watcher.page import Page
+from agent.watcher.pauses import LONGEST_PAUSE, LONGEST_PAUSE_AFTER_REFUSAL, longest_pause
 from agent.watcher.reads import Reads
 from agent.watcher.refusal import Reports
-
-LONGEST_PAUSE = 60.0
-LONGEST_PAUSE_AFTER_REFUSAL = 300.0
 
 LOOK_AT_WALL_EVERY = 60.0
 """Seconds between two looks at a certificate's end: wall clocks are set without telling."""
@@ -336,21 +334,14 @@ class Watcher:
         self._ledger.stale(self.name, error.reason, error.kind)
         if isinstance(error, NotLoggedIn) or (isinstance(error, Outage) and error.is_store_wide):
             return 0.0
-        backoff.ceiling = self._longest_pause(error)
+        current = self._page.current
+        lease = None if current is None else current.reading.lease
+        backoff.ceiling = longest_pause(error, lease, self._clock.now())
         pause = backoff.delay()
         self._emit(
             SecretStale(secret=self.name, reason=error.reason, kind=error.kind, retry_after=pause)
         )
         return self._clock.now() + pause
-
-    def _longest_pause(self, error: StoreError) -> float:
-        """After a refusal long, after an outage shorter, and never past a lease's end."""
-        if not isinstance(error, Outage):
-            return LONGEST_PAUSE_AFTER_REFUSAL
-        current = self._page.current
-        lease = None if current is None else current.reading.lease
-        left = LONGEST_PAUSE if lease is None else lease.term.ends_at - self._clock.now()
-        return min(LONGEST_PAUSE, max(left / 4, FLOOR_SECONDS)) if left > 0 else LONGEST_PAUSE
 
     def _succeeded(self) -> None:
         self._backoff.reset()

@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,13 @@ from tests.rig.waiting import EVERY, eventually
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 PER_USER, SLOW = 32, 1.0
-LIMITS = {"per_user": PER_USER, "connections": 512, "slow": SLOW, "idle": 2, "request_bytes": 1 << 16}
+LIMITS = {
+    "per_user": PER_USER,
+    "connections": 512,
+    "slow": SLOW,
+    "idle": 2,
+    "request_bytes": 1 << 16,
+}
 SECRET = {"secrets": "/v1/secrets/app", "aws": "/secretsmanager/get?secretId=app"}
 HTTP = ("secrets", "vault", "aws")
 
@@ -162,3 +169,147 @@ async def test_requests_without_number_whose_answers_nobody_reads(
         assert await hostile.do("stuff", socket, text, 20_000, PER_USER) > 0
         assert status_of(await street.attack(hostile, "say", socket, get("/v1/secrets"))) == 0
         assert street.pss_mib() - before < 32
+
+
+# --- tricks -------------------------------------------------------------------------------------
+
+DENIED_AS = "/v1/secrets/nosuch"
+PATHS = (
+    "/v1/secrets/own/../app", "/v1/secrets/own/..%2fapp", "/v1/secrets/./app", "//v1/secrets/app",
+    "/v1//secrets/app", "/v1/secrets//app", "/v1/secrets/app/", "/v1/secrets/APP", "/V1/secrets/app",
+    "/v1/secrets/%61pp", "/v1/secrets/%2561pp", "/v1/secrets/own%2f..%2fapp", "/v1/secrets/app%00",
+    "/v1/secrets/own%00app", "/v1/secrets/app%20", "/v1/secrets/app;x", "/v1/secrets/app?wait=1s",
+    "/v1/secrets/app/password", "/v1/secrets/own/..;/app", "/v1/secrets/%c0%ae%c0%ae/app",
+    "/v1/secrets/own\\..\\app", "/v1/secrets/ap%70", "/v1/secrets/%EF%BD%81pp",
+    "/v1/secrets/guarded", "/v1/bundles/../secrets/app", "/v1/secrets/app#own",
+    "http://localhost/v1/secrets/app", "*", "/v1/secrets/", "/v1/secrets/*", "/v1/secrets/a?p",
+)  # fmt: skip
+"""At the secrets API; the other doors have the like below their own roots."""
+
+
+def elsewhere(path: str, door: str, mount: str) -> str:
+    """The trick as another door would have to be asked."""
+    if door == "vault":
+        return path.replace("/v1/secrets/", f"/v1/{mount}/data/")
+    if door == "aws":
+        return path.replace("/v1/secrets/", "/v1/")
+    return path
+
+
+@pytest.mark.parametrize("door", HTTP)
+async def test_no_path_leads_to_what_is_anothers(street: Street, scene: Scene, door: str) -> None:
+    targets = [elsewhere(path, door, scene.kv.mount) for path in (DENIED_AS, *PATHS)]
+    texts = [
+        get(target, *headers, method=method)
+        for target in targets
+        for method in ("GET", "HEAD", "LIST", "POST")
+        for headers in ((), ("X-Forwarded-For: 127.0.0.1", "X-Vault-Request: true"))
+    ]
+    async with hostile_user() as hostile, served_meanwhile(street, door, SECRET[door]):
+        answers = await street.attack(hostile, "say_all", street.socket(door), texts)
+    found = [
+        (text, answer)
+        for text, answer in zip(texts, answers, strict=True)
+        if status_of(answer) == 200 and not text.startswith(("GET", "HEAD"))
+    ]
+    assert not found, found
+    assert all(status_of(each) in (200, 400, 403, 404, 405, 412, 501) for each in answers)
+
+
+async def test_what_is_anothers_and_what_is_not_there_are_alike(street: Street) -> None:
+    """Byte by byte, at the door and for each thing that can be asked of a secret."""
+    forms = ("/v1/secrets/{}", "/v1/secrets/{}/password", "/v1/secrets/{}?wait=1s")
+    async with hostile_user() as hostile:
+        for form in forms:
+            texts = [get(form.format(name)) for name in ("app", "guarded", "nosuch")]
+            answers = await street.attack(hostile, "say_all", street.socket("secrets"), texts)
+            assert len(set(answers)) == 1 and status_of(answers[0]) == 403, answers
+
+
+# --- smuggling ----------------------------------------------------------------------------------
+
+INNER = "GET /v1/secrets/app HTTP/1.1\r\nHost: x\r\nX-Caller: 0\r\n\r\n"
+SMUGGLED = {
+    "both lengths": f"POST /v1/secrets HTTP/1.1\r\nHost: x\r\nContent-Length: {len(INNER) + 5}\r\n"
+    f"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{INNER}",
+    "two lengths": "POST /v1/secrets HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n"
+    f"Content-Length: {len(INNER)}\r\n\r\n{INNER}",
+    "odd coding": "POST /v1/secrets HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n"
+    f"0\r\n\r\n{INNER}",
+    "folded": "GET /v1/secrets HTTP/1.1\r\nHost: x\r\nX: a\r\n " + INNER,
+    "newlines alone": "GET /v1/secrets HTTP/1.1\nHost: x\n\n" + INNER,
+    "in a header": "GET /v1/secrets HTTP/1.1\r\nHost: x\rX: y\r\n\r\n" + INNER,
+    "in the target": "GET /v1/secrets\x00/app HTTP/1.1\r\nHost: x\r\n\r\n" + INNER,
+    "0.9": "GET /v1/secrets/app\r\n",
+    "chunk sizes": "POST /v1/secrets HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    f"0x5\r\nhello\r\n0\r\n\r\n{INNER}",
+    "overflow": "POST /v1/secrets HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    f"10000000000000000\r\n{INNER}",
+    "behind an answer": get("/v1/secrets/own").replace("close", "keep-alive") + INNER,
+    "upgrade": "GET /v1/secrets HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
+    "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n" + INNER,
+    "a tunnel": "CONNECT /v1/secrets/app HTTP/1.1\r\nHost: x\r\n\r\n" + INNER,
+}
+
+
+@pytest.mark.parametrize("door", HTTP)
+async def test_a_request_within_another_is_the_same_callers_or_none(
+    street: Street, door: str
+) -> None:
+    """However it is hidden, it is judged as the one that it came with."""
+    async with hostile_user() as hostile, served_meanwhile(street, door, SECRET[door]):
+        for text in SMUGGLED.values():
+            asked = text.replace("/v1/secrets/app", SECRET[door])
+            for is_half in (False, True):
+                await street.attack(hostile, "say", street.socket(door), asked, is_half)
+
+
+@pytest.mark.parametrize("door", HTTP)
+async def test_half_open_connections(street: Street, door: str) -> None:
+    """Who has said that nothing more comes is answered or let go, not kept."""
+    async with hostile_user() as hostile, served_meanwhile(street, door, SECRET[door]):
+        for text in ("", "GET", f"GET {SECRET[door]} HTTP/1.1\r\nHost:", get(SECRET[door])):
+            await street.attack(hostile, "say", street.socket(door), text, True)
+
+
+# --- who it is ----------------------------------------------------------------------------------
+
+
+async def test_a_name_as_systemd_binds_it_opens_nothing(street: Street) -> None:
+    """The socket is root's alone; were it open to all, the uid would still tell."""
+    name = "f00d/unit/app.service/app.password"
+    door = street.socket("credentials")
+    async with hostile_user() as hostile:
+        assert await street.attack(hostile, "forge", door, name) == {"error": "PermissionError"}
+        Path(door).chmod(0o666)  # noqa: ASYNC240
+        await street.attack(hostile, "forge", door, name)
+        answer = await street.attack(hostile, "forge", street.socket("secrets"), name)
+    assert answer == ""
+
+
+async def test_a_pid_that_is_used_again_is_not_who_connected(street: Street) -> None:
+    """He connects, the maker ends, and a program that may read has the pid when we look."""
+    program = str(street.folder / "program")
+    text = get("/v1/secrets/guarded")
+    async with hostile_user() as hostile:
+        street.agent.send(signal.SIGSTOP)
+        number, pid = await street.attack(hostile, "orphan", street.socket("secrets"))
+        async with process_with(pid, program) as allowed:
+            street.agent.send(signal.SIGCONT)
+            answer = await hostile.ask(number, text)
+            street.told.append(answer)
+            assert status_of(answer) == 403
+            connection = await allowed.do("connect", street.socket("secrets"))
+            assert status_of(await allowed.ask(connection, text)) == 200
+
+
+@asynccontextmanager
+async def process_with(pid: int, program: str) -> AsyncIterator[Peer]:
+    """The program, run by the hostile user's name, under that very pid."""
+    for _ in range(200):
+        Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 1))  # noqa: ASYNC240
+        async with peer(HOSTILE, program=[program]) as one:
+            if one.pid == pid:
+                yield one
+                return
+    pytest.fail(f"pid {pid} was not had again")

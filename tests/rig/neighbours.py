@@ -139,10 +139,6 @@ def status_of(answer: str) -> int:
     return int(answer[9:12]) if answer.startswith("HTTP/1.1 ") else 0
 
 
-def body_of(answer: str) -> str:
-    return answer.partition("\r\n\r\n")[2]
-
-
 @dataclass
 class Street:
     """Where the doors are; `told` is all that the hostile one was ever answered."""

@@ -10,6 +10,7 @@ from agent.api.access import Decision, Rules
 from agent.api.aws import answers
 from agent.api.aws.query import BadQuery, Query, parsed
 from agent.api.aws.token import Token
+from agent.api.handed import Gave, unnoticed
 from agent.api.http import Answer, Reply, Request
 from agent.audit.record import Access, shortened
 from agent.config.model import SecretEntry
@@ -52,12 +53,14 @@ class AwsDoor:
         emit: Emit,
         changes: FileChanges,
         connections: Callable[[], int] = lambda: 0,
+        gave: Gave = unnoticed,
     ) -> None:
         """`token` None: none is asked for."""
         self._token, self._token_changed = token, asyncio.Event()
         self._name, self._ledger, self._rules = name, ledger, rules
         self._secrets, self._refresh, self._connections = secrets, refresh, connections
         self._clock, self._emit, self._changes = clock, emit, changes
+        self._gave = gave
         self._known: Mapping[str, SecretEntry] | None = None
         self._names: dict[str, str] = {}
         self._values: dict[str, tuple[int, Answer]] = {}
@@ -150,6 +153,7 @@ class AwsDoor:
             return answers.no_version("VersionId", str(query.version_id))
         if query.version_stage not in (None, answers.CURRENT):
             return answers.no_version("staging label", str(query.version_stage))
+        self._gave(entry)
         return self._value(entry)
 
     def _value(self, entry: Entry) -> Answer:

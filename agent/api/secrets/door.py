@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Collection
 import msgspec
 
 from agent.api.access import Decision, Rules
+from agent.api.handed import Gave, unnoticed
 from agent.api.http import Answer, Reply, Request, Stream, problem
 from agent.api.secrets.answers import (
     DENIED_ANSWER,
@@ -59,8 +60,10 @@ class SecretsDoor:
         clock: Clock,
         bundles: Bundles,
         refused: OnRefused,
+        gave: Gave = unnoticed,
     ) -> None:
         """`listener` is what the audit calls it, `names` the secrets of the configuration."""
+        self._gave = gave
         self._listener, self._ledger, self._clock = listener, ledger, clock
         self._bundles, self._refused = bundles, refused
         self._sights = Sights(rules, names)
@@ -160,6 +163,7 @@ class SecretsDoor:
         self._note(request, decision, asked, version=None if kept is None else kept.version)
         if kept is None:
             return not_had(self._ledger.entry(asked.name or ""), self._clock)
+        self._gave(self._ledger.entry(asked.name or ""))
         return kept.not_modified if kept.is_known(known) else kept.whole
 
     def _field(self, request: Request, asked: Target) -> Answer:
@@ -174,6 +178,7 @@ class SecretsDoor:
         answer = kept.field(asked.field)
         if answer is None:
             return NO_FIELD
+        self._gave(entry)
         return kept.not_modified if kept.is_known(request.headers.get("if-none-match")) else answer
 
     def _refuse(self, request: Request, asked: Target, word: Refused) -> Answer:

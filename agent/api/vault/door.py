@@ -14,6 +14,7 @@ import msgspec
 
 from agent.api.access import Decision, Rules
 from agent.api.caller import Caller
+from agent.api.handed import Gave, unnoticed
 from agent.api.http import Answer, Reply, Request
 from agent.api.vault import leases, own_token
 from agent.api.vault.asking import Asked, asked, refuse_browsers
@@ -47,10 +48,11 @@ class VaultDoor:
         rules: Callable[[], Rules],
         upstream: Callable[[], Upstream | None],
         clock: Clock,
+        gave: Gave = unnoticed,
     ) -> None:
         """`upstream` is the store of now, None while there is none."""
         self._listener, self._rules, self._upstream = listener, rules, upstream
-        self._clock = clock
+        self._clock, self._gave = clock, gave
         self._held = Held(ledger, clock)
         self._relay = Relay()
         self._decided: dict[tuple[Caller, str], Decision] = {}
@@ -173,7 +175,9 @@ class VaultDoor:
             return self._relay.with_our_token(self._vault, wanted, request)
         version = None if entry.reading is None else entry.reading.version
         self._allow(request, name, decision.rule, version)
-        return self._held.answer(name)
+        answer = self._held.answer(name)
+        self._gave(entry)
+        return answer
 
     def _of_lease(self, wanted: leases.Wish, request: Request) -> Answer | None:
         """None for one that is not held; one of a secret that is not the caller's is denied."""

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
+from agent.api.handed import Gave, unnoticed
 from agent.api.secrets.bundles import BundleState, Word
 from agent.app.composition import Composition
 from agent.config.model import SecretEntry
@@ -40,6 +41,7 @@ class House(msgspec.Struct, frozen=True):
     changes: FileChanges
     spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
     record: Record = unrecorded
+    gave: Gave = unnoticed
     passing: WeakKeyDictionary[Store, Passing] = msgspec.field(default_factory=WeakKeyDictionary)
 
     def secrets(self) -> Mapping[str, SecretEntry]:

@@ -65,6 +65,7 @@ def _secrets(spec: SecretsListener, rules: Callable[[], Rules], house: House) ->
         clock=house.clock,
         bundles=house,
         refused=house.refused,
+        gave=house.gave,
     )
     server = _server(spec, door, house)
 
@@ -86,6 +87,7 @@ def _vault(spec: VaultListener, rules: Callable[[], Rules], house: House) -> Kin
         rules=rules,
         upstream=lambda: house.vault(store),
         clock=house.clock,
+        gave=house.gave,
     )
     door.use(spec, house.secrets())
     server = _server(spec, door, house)
@@ -113,6 +115,7 @@ def _aws(spec: AwsListener, rules: Callable[[], Rules], house: House) -> Kind:
         emit=house.emit,
         changes=house.changes,
         connections=lambda: len(server.connections),
+        gave=house.gave,
     )
     server = _server(spec, door, house)
 

@@ -66,6 +66,10 @@ def _question(spec: ConfirmHttp | ConfirmCommand | ConfirmFile, clock: Clock) ->
             return GenerationFile(spec.file) if by_content else TouchedFile(spec.file, clock)
 
 
+SHORTEST_QUESTION = 0.05
+"""Seconds; what is asked later than this before the end is not answered in time."""
+
+
 class Polled:
     """Asks every `every` seconds, for `timeout` seconds in all."""
 
@@ -83,10 +87,10 @@ class Polled:
         """
         deadline = self._clock.now() + self._timeout
         left, answer = self._timeout, "none"
-        while left > 0:
+        while answer == "none" or left > SHORTEST_QUESTION:
             if (denial := await self._question.ask(announcement, left)) is None:
                 return
-            if answer == "none" or self._clock.now() < deadline:
+            if answer == "none" or self._clock.now() < deadline - SHORTEST_QUESTION:
                 answer = denial
             await self._clock.sleep(min(self._every, max(0.0, deadline - self._clock.now())))
             left = deadline - self._clock.now()

@@ -24,6 +24,7 @@ pytest_plugins = [
     "tests.rig.raft",
     "tests.rig.scene",
     "tests.rig.clustered",
+    "tests.rig.doors",
 ]
 
 IS_CI = os.environ.get("CI", "").lower() in ("1", "true")

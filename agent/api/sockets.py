@@ -82,6 +82,23 @@ def _file(spec: LocalDoor) -> ListeningSocket:
     return ListeningSocket(str(path), bound.socket, bound)
 
 
+def try_out(spec: LocalDoor) -> None:
+    """AgentError if there is no such owner or group, or no folder that we may write to.
+
+    Nothing is bound: a running agent may be listening there. Blocks.
+    """
+    if spec.socket is None or spec.socket.startswith("@"):
+        return
+    path, ids = Path(spec.socket), HostIds()
+    if spec.owner is not None:
+        _known(path, f"user {spec.owner}", ids.user(spec.owner))
+    if spec.group is not None:
+        _known(path, f"group {spec.group}", ids.group(spec.group))
+    if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=True):
+        reason = "we may not write to" if path.parent.is_dir() else "there is no folder"
+        raise AgentError(f"can't listen at {path}: {reason} {path.parent}")
+
+
 def _known(path: Path, what: str, number: int | None) -> int:
     if number is None:
         raise AgentError(f"can't listen at {path}: there is no {what} on this host")

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from msgspec.structs import replace
 
 from agent.app.plan import demands
-from agent.config.model import AnyStore, AppRole, Cache, Configuration, VaultStore
+from agent.config.listener_model import AnyListener
+from agent.config.model import AnyStore, AppRole, Audit, Cache, Configuration, VaultStore
 from agent.core.clock import Clock
 from agent.core.errors import AgentError
 from agent.core.events import Event, LoginFailed, StoreDown
@@ -51,6 +52,10 @@ class LiveCheck:
             await asyncio.to_thread(self._try_bundle, name, held, environment)
         if self._configuration.cache is not None:
             await asyncio.to_thread(self._try_cache, self._configuration.cache)
+        if self._configuration.audit is not None:
+            await asyncio.to_thread(self._try_audit, self._configuration.audit)
+        for listener in self._configuration.listeners:
+            await asyncio.to_thread(self._try_listener, listener)
 
     async def _try_store(self, name: str, spec: AnyStore, demand: Demand) -> dict[str, Reading]:
         login = _Login()
@@ -125,6 +130,33 @@ class LiveCheck:
             self._tell("cache", str(error))
         else:
             self._tell("cache", None)
+
+    def _try_audit(self, spec: Audit) -> None:
+        """Its key, where one is named, and its directory; not the file, which is the agent's."""
+        from agent.audit.file import read_root_key
+        from agent.audit.place import refuse_shared_directory
+
+        try:
+            if spec.key is not None:
+                read_root_key(spec.key.file)
+            if spec.file is not None and spec.file.parent.exists():  # else it is made
+                refuse_shared_directory(spec.file)
+        except AgentError as error:
+            self._tell("audit", str(error))
+        else:
+            self._tell("audit", None)
+
+    def _try_listener(self, spec: AnyListener) -> None:
+        """Whether it could be opened; one that a running agent has stays its own."""
+        from agent.api.sockets import name_of, try_out
+
+        what = f"listener {name_of(spec)}"
+        try:
+            try_out(spec)
+        except AgentError as error:
+            self._tell(what, str(error))
+        else:
+            self._tell(what, None)
 
 
 def _is_used_up_by_a_login(spec: AnyStore) -> bool:

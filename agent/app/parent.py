@@ -7,7 +7,8 @@ import os
 from collections.abc import Collection, Sequence
 
 from agent.app.composition import Composition
-from agent.config.model import Process
+from agent.config.listener_model import SecretsListener
+from agent.config.model import Configuration, Process
 from agent.core.clock import Clock
 from agent.core.errors import DeliveryError
 from agent.core.events import Advice, Emit
@@ -83,6 +84,13 @@ class Parent:
             self._composition,
             clock=self._clock,
             emit=self._emit,
-            environment=os.environ,
+            environment=os.environ | door_of(self._composition.configuration),
             withhold=self.withhold,
         )
+
+
+def door_of(configuration: Configuration) -> dict[str, str]:
+    """Where the child may ask: the first socket of the secrets API, as a variable."""
+    found = [each for each in configuration.listeners if isinstance(each, SecretsListener)]
+    sockets = [each.socket for each in found if each.socket is not None]
+    return {"LEASEHOLD_SOCKET": sockets[0]} if sockets else {}

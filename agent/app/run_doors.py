@@ -10,6 +10,7 @@ from agent.app.audience import Audience
 from agent.app.composition import Composition
 from agent.app.tasks import cancelled, forever
 from agent.config.listener_model import AnyListener
+from agent.config.model import Configuration
 from agent.core.clock import Clock
 from agent.core.errors import AgentError
 from agent.core.file_changes import FileChanges
@@ -41,10 +42,11 @@ class RunDoors:
         self._handed: HandedOut | None = None
         self._keeping: asyncio.Task[None] | None = None
 
-    def take_up(self, specs: Sequence[AnyListener], book: Book | None) -> None:
+    def take_up(self, new: Configuration, book: Book | None) -> None:
         """Before the configuration is at work: what the run before may have handed out lives on."""
-        if specs and book is not None:
-            self._handed_out().restore(book)
+        if new.listeners and book is not None:
+            graces = {name: entry.grace for name, entry in new.secrets.items()}
+            self._handed_out().restore(book, graces)
 
     async def apply(self, specs: Sequence[AnyListener]) -> list[AgentError]:
         """Have these and no others; what could not be opened, and why."""

@@ -159,7 +159,7 @@ class Service:
         self._cache.keep(self._composition.book)
         start(self._cache.run, "sealed cache")
         start(self._audit.run, "audit")
-        self._doors.take_up(configuration.listeners, book)
+        self._doors.take_up(configuration, book)
         await self._composition.apply(configuration, book)
         for problem in await self._doors.apply(configuration.listeners):
             raise problem

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -18,6 +18,7 @@ from agent.audit.changes import change
 from agent.audit.file import ChainedFile
 from agent.audit.record import Record, Stamped
 from agent.audit.sinks import Copies, Unchained, sinks_of
+from agent.audit.worker import Worker
 from agent.config.model import Audit as AuditSpec
 from agent.core.clock import Clock
 from agent.core.errors import AuditError
@@ -83,7 +84,7 @@ class Audit:
             ChainedFile(spec, spec.file, clock) if spec.file else Unchained(sinks.pop(0), clock)
         )
         self._copies = sinks
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="audit")
+        self._worker = Worker("audit")
         self._pending: list[tuple[Stamped, Done | None]] = []
         self._is_writing = False
         self._is_idle, self._is_dirty = asyncio.Event(), asyncio.Event()
@@ -99,7 +100,7 @@ class Audit:
         try:
             await self._in_thread(self._book.open)
         except BaseException:
-            self._thread.shutdown(wait=False)
+            self._worker.end()
             raise
         self._is_open = True
         self._write_soon()  # the head, though there is no record yet
@@ -117,7 +118,7 @@ class Audit:
     def reopen(self) -> None:
         """Somebody may have moved the file away (SIGHUP): look before the next writing."""
         if not self._is_closed:
-            self._thread.submit(self._book.look_again)
+            self._worker.do(self._book.look_again)
 
     async def close(self) -> None:
         """Write what is left, and that this was the end."""
@@ -126,7 +127,7 @@ class Audit:
         while self._is_writing:
             await self._is_idle.wait()
         self._tell(await self._in_thread(self._closed))
-        self._thread.shutdown(wait=False)
+        self._worker.end()
 
     @property
     def is_failing(self) -> bool:
@@ -165,12 +166,11 @@ class Audit:
     def _start(self) -> None:
         batch, self._pending = self._pending, []
         gap = None if self._gap is None else self._gap.record(self._clock)
-        writing = self._thread.submit(self._write, [each for each, _ in batch], gap)
-        writing.add_done_callback(
-            lambda written: self._loop.call_soon_threadsafe(self._written, batch, written)
-        )
+        self._worker.do(partial(self._work, batch, gap))
 
-    def _written(self, batch: list[tuple[Stamped, Done | None]], written: Future[_Outcome]) -> None:
+    def _written(
+        self, batch: list[tuple[Stamped, Done | None]], outcome: _Outcome | Exception
+    ) -> None:
         self._is_dirty.set()
         self._is_writing = False
         if self._pending:
@@ -178,9 +178,9 @@ class Audit:
         else:
             self._is_idle.set()
         waiting = [done for _, done in batch if done is not None]
-        if written.exception() is not None:  # a defect
+        if isinstance(outcome, Exception):  # a defect
             self._answer(iter(waiting), False)
-        outcome = written.result()
+            raise outcome
         is_good = outcome.error is None
         self._count(outcome.error, len(batch), len(waiting))
         self._tell(outcome)
@@ -215,9 +215,17 @@ class Audit:
             self._emit(event)
 
     async def _in_thread(self, work: Callable[[], Any]) -> Any:
-        return await self._loop.run_in_executor(self._thread, work)
+        return await self._worker.result(work)
 
     # --- in the thread ------------------------------------------------------------------------
+
+    def _work(self, batch: list[tuple[Stamped, Done | None]], gap: Stamped | None) -> None:
+        outcome: _Outcome | Exception
+        try:
+            outcome = self._write([each for each, _ in batch], gap)
+        except Exception as defect:  # noqa: BLE001  # raised on the loop
+            outcome = defect
+        self._loop.call_soon_threadsafe(self._written, batch, outcome)
 
     def _write(self, records: list[Stamped], gap: Stamped | None) -> _Outcome:
         try:

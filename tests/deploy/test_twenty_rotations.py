@@ -188,6 +188,7 @@ async def a_bad_pair(leasehold: Start, agent: Leasehold, stage: Stage) -> None:
 
 async def a_bad_role(leasehold: Start, agent: Leasehold, stage: Stage) -> None:
     """The app does not take to it and keeps what it had; nothing of the other is left."""
+    await eventually(lambda: len(stage.database.leases()) == 1, within=30)
     before = stage.database.leases()
     stage.set_role(CREATE)
     await refresh(leasehold, "db")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from tests.rig.neighbours import (
     served_meanwhile,
     status_of,
 )
-from tests.rig.peers import Peer, open_folder
+from tests.rig.peers import Peer, open_folder, peer
 from tests.rig.scene import Scene, value
 from tests.rig.waiting import EVERY, eventually
 
@@ -88,18 +89,18 @@ async def street(leasehold: Start, scene: Scene, tmp_path: Path) -> AsyncIterato
 
 
 async def sound(agent: Leasehold, audit: Path, leasehold: Start) -> None:
-    """It ends in order, without a defect, with an audit that is whole and holds each denial."""
+    """It ends in order, without a defect, with an audit that is whole and let him have nothing."""
     done = await agent.stop()
     assert done.code == 0 and "defect" not in done.err and "Traceback" not in done.err, done.err
     verified = await (await leasehold.command("audit", "verify", "-c", leasehold.file)).wait()
     assert verified.code == 0, verified
-    records = [json.loads(line) for line in audit.read_text().splitlines()]
-    hostile = [each for each in records if each.get("caller", {}).get("uid") == HOSTILE]
-    assert not [
-        each
-        for each in hostile
-        if each.get("secret") in ("app", "guarded") and each["decision"] == "allowed"
-    ]
+    lines = await asyncio.to_thread(audit.read_text)
+    records = [json.loads(line) for line in lines.splitlines()]
+    his = [each for each in records if each.get("caller", {}).get("uid") == HOSTILE]
+    allowed = [each for each in his if each["decision"] == "allowed"]
+    assert not [each for each in allowed if each.get("secret") == "app"]
+    guarded = [each["caller"] for each in allowed if each.get("secret") == "guarded"]
+    assert all(Path(each["executable"]).name == "program" for each in guarded)
 
 
 # --- many ---------------------------------------------------------------------------------------
@@ -134,7 +135,7 @@ async def test_requests_that_come_a_byte_at_a_time(street: Street, door: str) ->
 async def still_open(hostile: Peer, count: int, *, at_most: int) -> None:
     """Of those that are held, soon not more than these."""
     async with asyncio.timeout(20):
-        while await hostile.do("still_open", count) > at_most:
+        while await hostile.do("still_open", count) > at_most:  # noqa: ASYNC110  # in another process
             await asyncio.sleep(EVERY)
 
 
@@ -176,7 +177,8 @@ async def test_requests_without_number_whose_answers_nobody_reads(
 DENIED_AS = "/v1/secrets/nosuch"
 PATHS = (
     "/v1/secrets/own/../app", "/v1/secrets/own/..%2fapp", "/v1/secrets/./app", "//v1/secrets/app",
-    "/v1//secrets/app", "/v1/secrets//app", "/v1/secrets/app/", "/v1/secrets/APP", "/V1/secrets/app",
+    "/v1//secrets/app", "/v1/secrets//app", "/v1/secrets/app/", "/v1/secrets/APP",
+    "/V1/secrets/app",
     "/v1/secrets/%61pp", "/v1/secrets/%2561pp", "/v1/secrets/own%2f..%2fapp", "/v1/secrets/app%00",
     "/v1/secrets/own%00app", "/v1/secrets/app%20", "/v1/secrets/app;x", "/v1/secrets/app?wait=1s",
     "/v1/secrets/app/password", "/v1/secrets/own/..;/app", "/v1/secrets/%c0%ae%c0%ae/app",
@@ -206,14 +208,9 @@ async def test_no_path_leads_to_what_is_anothers(street: Street, scene: Scene, d
         for headers in ((), ("X-Forwarded-For: 127.0.0.1", "X-Vault-Request: true"))
     ]
     async with hostile_user() as hostile, served_meanwhile(street, door, SECRET[door]):
-        answers = await street.attack(hostile, "say_all", street.socket(door), texts)
-    found = [
-        (text, answer)
-        for text, answer in zip(texts, answers, strict=True)
-        if status_of(answer) == 200 and not text.startswith(("GET", "HEAD"))
-    ]
-    assert not found, found
-    assert all(status_of(each) in (200, 400, 403, 404, 405, 412, 501) for each in answers)
+        for text in texts:
+            answer = await street.attack(hostile, "say", street.socket(door), text)
+            assert status_of(answer) in (400, 403, 404, 405, 412, 501), (text, answer)
 
 
 async def test_what_is_anothers_and_what_is_not_there_are_alike(street: Street) -> None:

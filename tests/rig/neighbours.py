@@ -21,7 +21,7 @@ FRIEND, HOSTILE = 54331, 54332
 ASKING = """
 import time
 def keep_asking(path, request, stop):
-    'Over a connection that is kept and over a new one each time, until there is a file `stop`; 20 times at least.'
+    'Over a kept connection and a new one in turn, 20 times at least, until there is a `stop`.'
     request = request.encode()
     def ask(connection):
         started = time.monotonic()

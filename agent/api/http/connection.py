@@ -235,7 +235,7 @@ class Connection(asyncio.Protocol):
             return
         self._task = None
         self._write(b"0\r\n\r\n" if request.method != "HEAD" else b"")
-        self._done(is_last=is_last)
+        self._done(is_last=is_last or self._is_ending)
 
     async def _write_chunk(self, chunk: bytes) -> None:
         self._write(b"%x\r\n%b\r\n" % (len(chunk), chunk))

@@ -15,6 +15,10 @@ LOOK_EVERY = 1.0
 """Seconds between two looks at who is late; what `now` is good for, too."""
 
 
+def _nobody() -> None:
+    """Nobody has to be told."""
+
+
 class HttpServer:
     """Makes a `Connection` for each caller that the listener lets in; `run` while it does.
 
@@ -30,11 +34,13 @@ class HttpServer:
         audit: Audit,
         on_defect: Callable[[Exception], None],
         limits: Limits = Limits(),  # noqa: B008  # frozen
+        on_close: Callable[[], None] = _nobody,
     ) -> None:
+        """`on_close`: the door gives the answers that it keeps back."""
         self.door, self.limits, self.spawn, self.audit = door, limits, spawn, audit
         self.connections: set[Connection] = set()
         self.now = clock.now()
-        self._clock, self._on_defect = clock, on_defect
+        self._clock, self._on_defect, self._on_close = clock, on_defect, on_close
 
     def __call__(self, caller: Caller) -> Connection:
         """The protocol of one more client."""
@@ -52,6 +58,7 @@ class HttpServer:
         """Those who wait for nothing go now, the others with their answer."""
         for connection in list(self.connections):
             connection.wind_up()
+        self._on_close()
 
     def prefix(self) -> str:
         """The first half of a connection's request ids."""

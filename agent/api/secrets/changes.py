@@ -24,10 +24,11 @@ class Follower:
 
 
 class Changes:
-    """`count` grows with each."""
+    """`count` grows with each. Once it `is_over` nobody waits any more."""
 
     def __init__(self, clock: Clock) -> None:
         self.count = 0
+        self.is_over = False
         self._clock = clock
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._followers: set[Follower] = set()
@@ -51,12 +52,19 @@ class Changes:
             follower.is_all = True
             follower.event.set()
 
+    def end(self) -> None:
+        """Who waits is to be answered now."""
+        self.is_over = True
+        self.all()
+
     async def next(self, name: str, deadline: float) -> bool:
-        """Wait for one of the name; False at the deadline."""
+        """Wait for one of the name; False at the deadline, and at the end."""
+        if self.is_over:
+            return False
         event = asyncio.Event()
         self._waiting.setdefault(name, set()).add(event)
         try:
-            return await self._clock.wait(event, deadline)
+            return await self._clock.wait(event, deadline) and not self.is_over
         finally:
             waiting = self._waiting[name]
             waiting.discard(event)

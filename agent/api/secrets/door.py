@@ -75,6 +75,10 @@ class SecretsDoor:
         self._sights = Sights(rules, names)
         self._changes.all()
 
+    def close(self) -> None:
+        """Nobody waits any more: each is answered with what there is."""
+        self._changes.end()
+
     async def run(self) -> None:
         """Never returns."""
         with self._ledger.observe(self._changed):

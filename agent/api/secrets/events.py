@@ -26,11 +26,11 @@ CONTENT_TYPE = "text/event-stream"
 async def events(
     changes: Changes, ledger: Ledger, clock: Clock, visible: Callable[[], Collection[str]]
 ) -> AsyncIterator[bytes]:
-    """Never ends. `visible`: what the caller may read, as of now."""
+    """Until `changes` is over. `visible`: what the caller may read, as of now."""
     with changes.follow() as follower:
         told: dict[str, bytes] = {}
         follower.is_all = True
-        while True:
+        while not changes.is_over:
             names = set(visible())
             asked = names | told.keys() if follower.is_all else set(follower.changed)
             follower.event.clear()

@@ -67,7 +67,7 @@ def _secrets(spec: SecretsListener, rules: Callable[[], Rules], house: House) ->
         refused=house.refused,
         gave=house.gave,
     )
-    server = _server(spec, door, house)
+    server = _server(spec, door, house, door.close)
 
     def use(spec: AnyListener, rules: Rules) -> None:
         server.limits = _limits(spec)
@@ -149,7 +149,9 @@ def _credentials(spec: CredentialsListener, rules: Callable[[], Rules], house: H
     return Kind(door, (door.run,), use, door.turn_away)
 
 
-def _server(spec: AnyListener, door: Door, house: House) -> HttpServer:
+def _server(
+    spec: AnyListener, door: Door, house: House, on_close: Callable[[], None] = lambda: None
+) -> HttpServer:
     def defect(error: Exception) -> None:
         text = f"a defect of the agent's own ended a request: {type(error).__name__}"
         house.emit(Advice(subject=name_of(spec), text=text))
@@ -161,6 +163,7 @@ def _server(spec: AnyListener, door: Door, house: House) -> HttpServer:
         audit=house.record,
         on_defect=defect,
         limits=_limits(spec),
+        on_close=on_close,
     )
 
 

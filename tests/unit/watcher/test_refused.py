@@ -490,3 +490,32 @@ async def test_a_former_value_of_a_lost_token_is_dead_at_once(
         old, _ = await rotates(watched)
         store.loses_token()
         assert not watched.ledger.is_alive("app", old)
+
+
+async def test_a_guest_keeps_the_refused_value_alive_but_does_not_stop_the_return(
+    clock: JumpClock, watch: Watch
+) -> None:
+    store = ScriptedStore(clock, ttl=3600)
+    async with watch(store) as watched:
+        good = watched.lease_id
+        old, new = await rotates(watched)
+        bad = watched.lease_id
+        watched.ledger.hold("callers", {"app": [new]}, is_guest=True)
+        watched.reject(new, keeping=old)
+        await clock.settle()
+        assert watched.entry.revision == old and set(store.alive()) == {good, bad}
+        watched.ledger.release("callers")
+        await clock.settle()
+        assert store.alive() == [good]
+
+
+async def test_a_value_that_only_a_guest_holds_is_put_back_before_none_is(
+    clock: JumpClock, watch: Watch
+) -> None:
+    store = ScriptedStore(clock, ttl=3600)
+    async with watch(store) as watched:
+        old, new = await rotates(watched)
+        watched.ledger.hold("callers", {"app": [old]}, is_guest=True)
+        watched.hold()
+        watched.ledger.reject("app", new, "not confirmed")
+        assert watched.entry.revision == old and watched.entry.is_usable

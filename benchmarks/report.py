@@ -55,7 +55,9 @@ def text(figures: Iterable[Figure], versions: dict[str, str], runs: int) -> str:
         "",
         "Written by `make bench`. Whole processes side by side in one run, the server on the same "
         f"machine; medians of {runs} (least to most), where there is one sample it stands alone. "
-        "Each agent runs from files of its own, so that it shares no memory with others.",
+        "Each agent runs from files of its own, so that it shares no memory with others. Doors are "
+        "asked by h2load over 16 kept connections to a UNIX socket, beside `bao proxy`; ours with "
+        "caller, rules and a chained audit on memory.",
         "",
         f"- machine: {machine}, Python {platform.python_version()}",
         *(f"- {name}: {version}" for name, version in versions.items()),

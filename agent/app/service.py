@@ -240,9 +240,9 @@ class Service:
             return files
         self._parent.withhold = loaded.credential_variables
         self._audience.reconfigured(loaded.configuration)
-        self._audience(told)
         for problem in await self._doors.apply(loaded.configuration.listeners):
             self._audience(Advice(subject="listeners", text=str(problem)))
+        self._audience(told)
         if loaded.configuration.process != process:
             await self._parent.change()
         return loaded.files

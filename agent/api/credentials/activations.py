@@ -92,7 +92,7 @@ class Activations:
 
     def _hold(self, unit: str, activation: Activation) -> None:
         held = {name: (revision,) for name, (revision, _) in activation.given.items()}
-        self._ledger.hold(self._consumer(unit), held)
+        self._ledger.hold(self._consumer(unit), held, is_guest=True)  # a unit says nothing of it
 
     def _let_go(self, unit: str) -> None:
         if self._by_unit.pop(unit).given:

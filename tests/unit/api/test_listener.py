@@ -22,9 +22,9 @@ from agent.api.identity import LARGEST_PROGRAM
 from agent.api.listener import Listener
 from agent.config.listener_model import (
     AnyListener,
+    ApiRule,
     Limits,
     SecretsListener,
-    SecretsRule,
     VaultListener,
 )
 from agent.core.clock import Clock, SystemClock
@@ -300,7 +300,7 @@ async def test_rules_change_in_place(path: Path) -> None:
         number = await other.do("connect", str(path))
         assert await other.ask(number, "one") == "one"
         inode = inode_of(path)
-        allow = (SecretsRule(user=str(OTHER), secrets=("*",)),)
+        allow = (ApiRule(user=str(OTHER), secrets=("*",)),)
         changed = SecretsListener(socket=str(path), mode=0o666, allow=allow, limits=Limits())
         rules = Rules(allow)
         scene.listener.reconfigure(changed, rules)
@@ -313,7 +313,7 @@ async def test_a_new_rule_by_hash_has_callers_come_again(path: Path) -> None:
         number = await other.do("connect", str(path))
         assert await other.ask(number, "one") == "one"
         assert scene.doorway.all[0].caller.sha256 is None
-        allow = (SecretsRule(user=str(OTHER), sha256="0" * 64, secrets=("*",)),)
+        allow = (ApiRule(user=str(OTHER), sha256="0" * 64, secrets=("*",)),)
         spec = SecretsListener(socket=str(path), mode=0o666, allow=allow, limits=Limits())
         scene.listener.reconfigure(spec, Rules(allow))
         assert await other.do("read", number) == ""
@@ -327,7 +327,7 @@ async def test_large_programs_of_one_user_keep_nobody_waiting(folder: Path) -> N
     for each in programs:
         shutil.copy("/usr/bin/python3", each)
         os.truncate(each, LARGEST_PROGRAM)
-    allow = (SecretsRule(sha256="0" * 64, secrets=("*",)),)
+    allow = (ApiRule(sha256="0" * 64, secrets=("*",)),)
     spec = SecretsListener(socket=str(path), mode=0o666, allow=allow)
     async with listening(spec) as scene, peer(OTHER) as other, AsyncExitStack() as stack:
         hostile = [
@@ -348,8 +348,8 @@ async def test_rules_that_match_nobody_are_told(
     # To a kernel, any option that it does not have is the same.
     monkeypatch.setattr("agent.api.identity.SO_PEERPIDFD", 9999)
     allow = (
-        SecretsRule(user="no-such-user", secrets=("*",)),
-        SecretsRule(unit="app.service", secrets=("*",)),
+        ApiRule(user="no-such-user", secrets=("*",)),
+        ApiRule(unit="app.service", secrets=("*",)),
     )
     spec = SecretsListener(socket=str(path), mode=0o666, allow=allow)
     async with listening(spec) as scene, peer(OTHER) as other:

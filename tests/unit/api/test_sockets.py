@@ -15,12 +15,12 @@ import pytest
 
 from agent.api.sockets import ListeningSocket, is_same_socket, name_of, open_socket, passed_names
 from agent.config.listener_model import (
+    ApiRule,
     AwsListener,
     CredentialsListener,
     Limits,
     LocalDoor,
     SecretsListener,
-    SecretsRule,
     VaultListener,
 )
 from agent.core.errors import AgentError
@@ -195,7 +195,7 @@ def test_sockets_that_were_passed_to_another_process_are_not_ours() -> None:
 
 def test_a_listener_goes_on_where_only_its_rules_differ(tmp_path: Path) -> None:
     one = SecretsListener(socket=str(tmp_path / "s"))
-    allow = (SecretsRule(secrets=("*",)),)
+    allow = (ApiRule(secrets=("*",)),)
     same = SecretsListener(socket=str(tmp_path / "s"), allow=allow, limits=Limits(idle=5.0))
     assert is_same_socket(one, same)
     assert not is_same_socket(one, SecretsListener(socket=str(tmp_path / "s"), mode=0o600))

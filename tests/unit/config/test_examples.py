@@ -30,12 +30,13 @@ def by_name(path: Path) -> str:
 @pytest.mark.parametrize("path", EXAMPLES, ids=by_name)
 def test_an_example_loads_and_lacks_only_what_is_on_its_host(path: Path) -> None:
     loaded = load_judged([path], ENVIRONMENT)
-    assert loaded.configuration.bundles or loaded.configuration.process
+    uses = loaded.configuration
+    assert uses.bundles or uses.process or uses.listeners
     assert all(each.endswith("on this host") for each in loaded.warnings)
 
 
 def test_there_is_an_example_for_each_use() -> None:
-    names = {"sidecar", "vm", "run", "local", "once", "pki-nginx", "database"}
+    names = {"sidecar", "vm", "run", "socket", "local", "once", "pki-nginx", "database", "ha"}
     assert names <= {path.stem for path in EXAMPLES}
     stores = [load_judged([path], ENVIRONMENT).configuration.stores for path in EXAMPLES]
     assert {type(store) for each in stores for store in each.values()} == {VaultStore, LocalStore}

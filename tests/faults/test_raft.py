@@ -39,7 +39,7 @@ async def test_the_leader_goes_in_the_middle_of_a_rotation(
     """Between mint and publish, or when the app is about to confirm."""
     gate: Gate = getattr(clustered, step)
     agent = await leasehold(clustered.configuration())
-    await agent.event("ready")
+    await agent.event("ready", within=BACK_WITHIN)
     await agent.event("bundle_published", generation=1)
     gate.close()
     async with clustered.app.on(clustered.socket), asyncio.TaskGroup() as tasks:

@@ -18,7 +18,7 @@ async def test_leases_and_tokens_of_the_old_leader_are_renewed_by_the_new_one(
     leasehold: Start, clustered: Clustered
 ) -> None:
     agent = await leasehold(clustered.configuration(renew_at=0.2))
-    await agent.event("ready")
+    await agent.event("ready", within=BACK_WITHIN)
     async with clustered.app.on(clustered.socket):
         leases = clustered.database.leases()
         await clustered.moves(lambda: clustered.cluster.lose(clustered.cluster.leader, "killed"))
@@ -40,7 +40,7 @@ async def test_a_cluster_that_is_gone_for_a_while_costs_no_credential(
     leasehold: Start, clustered: Clustered, trouble: str, outcome: str
 ) -> None:
     agent = await leasehold(clustered.configuration(renew_at=0.1))
-    await agent.event("ready")
+    await agent.event("ready", within=BACK_WITHIN)
     leases = clustered.database.leases()
     async with clustered.app.on(clustered.socket), asyncio.TaskGroup() as tasks:
         work = tasks.create_task(clustered.app.work(seconds=60, every=0.1))
@@ -77,7 +77,7 @@ async def test_a_leader_that_goes_while_it_mints_costs_no_more_than_the_answer(
     leasehold: Start, clustered: Clustered
 ) -> None:
     agent = await leasehold(clustered.configuration())
-    await agent.event("ready")
+    await agent.event("ready", within=BACK_WITHIN)
     async with clustered.app.on(clustered.socket), asyncio.TaskGroup() as tasks:
         work = tasks.create_task(clustered.app.work(seconds=60, every=0.1))
         await clustered.moves(lambda: clustered.cluster.lose(clustered.cluster.leader, "frozen"))

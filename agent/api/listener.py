@@ -22,6 +22,7 @@ from agent.api.refusals import Refusals
 from agent.api.sockets import ListeningSocket, name_of, open_socket
 from agent.config.listener_model import AnyListener
 from agent.core.clock import Clock
+from agent.core.errors import AgentError
 from agent.core.events import Advice, Emit, ListenerClosed, ListenerOpened
 
 ACCEPTS_IN_A_ROW = 256
@@ -90,7 +91,7 @@ class Listener:
         """Never returns. AgentError: the socket can't be had."""
         opened = await asyncio.to_thread(open_socket, self._spec)
         try:
-            self._kernel_knows_processes = await asyncio.to_thread(knows_processes)
+            await self._know_kernel()
             protocol = str(self._spec.__struct_config__.tag)
             self._emit(ListenerOpened(listener=self.name, protocol=protocol))
             self._advise()
@@ -101,6 +102,13 @@ class Listener:
         finally:
             self.listening.clear()
             await self._close(opened)
+
+    async def _know_kernel(self) -> None:
+        try:
+            self._kernel_knows_processes = await asyncio.to_thread(knows_processes)
+        except OSError as error:  # no descriptors are left to look with
+            reason = error.strerror or str(error)
+            raise AgentError(f"can't listen at {self.name}: {reason}") from None
 
     def _advise(self) -> None:
         """Of rules that match nobody, whatever they say."""

@@ -119,7 +119,10 @@ def _loopback(address: str) -> ListeningSocket:
 def _bound(
     name: str, family: socket.AddressFamily, where: str | tuple[str, int]
 ) -> ListeningSocket:
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise AgentError(f"can't listen at {name}: {error.strerror or error}") from None
     try:
         listening.setblocking(False)
         if family != socket.AF_UNIX:

@@ -62,6 +62,13 @@ class RunDoors:
         if self._keeping is not None:
             await cancelled(self._keeping)
 
+    def abandon(self) -> None:
+        """After `close`, be it in time or not: nothing of them keeps the agent from its end."""
+        if self._doors is not None:
+            self._doors.abandon()
+        if self._keeping is not None:
+            self._keeping.cancel()
+
     def _built(self) -> Doors:
         from agent.app.doors import Doors, House
 

@@ -303,5 +303,6 @@ class Service:
         except TimeoutError:
             await self._composition.abandon(f"not within the {duration(grace)} of shutdown_timeout")
         finally:
+            self._doors.abandon()
             await self._cache.close()
             await self._audit.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.rig.doors import ALICE, BOB, Doors
 from tests.rig.peers import peer
+from tests.rig.scene import Configuration
 
 ASK = "GET /v1/secrets/web/password HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -50,3 +51,38 @@ async def test_one_that_cannot_be_had_is_said_and_the_others_go_on(doors: Doors)
     assert (await doors.curl("/v1/secrets/web"))[0] == 200
     assert (await doors.curl("/v1/secrets/web", at="second"))[0] == 200
     assert (doors.folder / "taken.sock").read_text() == "no socket"
+
+
+async def test_a_token_that_cannot_be_read_holds_up_neither_rules_nor_the_end(doors: Doors) -> None:
+    token = doors.scene.folder / "aws-token"
+    token.write_text("t" * 64)
+    token.chmod(0o600)
+    alices = [{"user": str(ALICE), "secrets": ["web"]}]
+    spec: Configuration = {"protocol": "aws", "token": {"file": str(token)}}
+    agent = await doors.start(doors.configuration(doors.listener(allow=alices, **spec)))
+    ask = ("/v1/web", "-H", f"X-Aws-Parameters-Secrets-Token: {'t' * 64}")
+    assert (await doors.curl(*ask))[0] == 200
+    token.unlink()
+    bobs = [{"user": str(BOB), "secrets": ["web"]}]
+    doors.leasehold.configure(doors.configuration(doors.listener(allow=bobs, **spec)))
+    told = await agent.event("advice", subject="listeners")
+    assert str(token) in told["text"]
+    assert (await doors.curl(*ask))[0] != 200, "the new rules hold"
+    assert (await doors.curl(*ask, uid=BOB))[0] == 200, "the token of before goes on"
+    token.write_text("u" * 64)
+    doors.leasehold.configure(doors.configuration(doors.listener(allow=alices, **spec)))
+    await agent.event("reloaded")
+    await agent.event("reloaded")
+    assert len(agent.all("advice", subject="listeners")) == 1, "the door is still the agent's own"
+    assert (await agent.stop()).code == 0
+
+
+async def test_who_does_not_read_keeps_the_agent_from_no_short_end(doors: Doors) -> None:
+    doors.scene.kv.put("web", password="p" * 400_000)
+    agent = await doors.start(doors.configuration(shutdown_timeout="500ms"))
+    async with peer(ALICE) as alice:
+        number = await alice.do("connect", str(doors.folder / "secrets.sock"))
+        await alice.do("send", number, ASK)
+        assert await alice.do("read", number, 8) == "HTTP/1.1", "and no more of it"
+        assert (await agent.stop()).code in (0, 1)
+    assert not list(doors.folder.iterdir())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from agent.api.vault.asking import Asked
 from agent.config.model import AppRole, SecretEntry, TokenFile, VaultStore
 from agent.config.report import Place
 from agent.config.scalars import CredentialText
@@ -45,6 +46,7 @@ HOLDERS: list[object] = [
     RenderedFile(VALUE.encode(), 0o440),
     Provision({"DB_PASSWORD": VALUE}, {"TLS_KEY_FILE": VALUE.encode()}),
     Ended(1, VALUE, False),
+    Asked("GET", "secret/app", "", ("read",), None, VALUE, wraps=False),
     TEXT,
     Text(PLACE, text=VALUE, style=None, written=VALUE),
     Mapping(PLACE, {"token": TEXT, "jwt": List(PLACE, [TEXT])}),

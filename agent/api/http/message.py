@@ -118,11 +118,14 @@ class Door(Protocol):
 
 
 def head(status: int, headers: Headers, *, is_last: bool) -> bytes:
-    """The status line and all headers, the empty line included."""
+    """The status line and all headers, the empty line included.
+
+    Headers of others may hold what Latin-1 can't say: a question mark then.
+    """
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
     end = b"Connection: close\r\n\r\n" if is_last else b"\r\n"
     line = f"HTTP/1.1 {status} {_phrase(status)}\r\n{lines}"
-    return line.encode("latin-1") + ALWAYS + end
+    return line.encode("latin-1", "replace") + ALWAYS + end
 
 
 def problem(status: int, detail: str, *, headers: Headers = (), **more: object) -> Answer:

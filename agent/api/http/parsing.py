@@ -13,6 +13,7 @@ from agent.api.http.message import Request
 MOST_TARGET = 8 * 1024
 MOST_HEADER_BYTES = 32 * 1024
 MOST_HEADERS = 100
+_TOO_MANY = f"headers are at most {MOST_HEADERS}, {MOST_HEADER_BYTES} bytes"
 
 SINGLE = frozenset({"host", "authorization", "content-type", "x-vault-token", "x-vault-namespace"})
 """Headers that decide something: two of them are refused, for others may take the other one."""
@@ -34,8 +35,8 @@ class Parser:
 
     __slots__ = (
         "_body", "_caller", "_expects", "_header_bytes", "_headers", "_is_list", "_number",
-        "_numbers", "_parser", "_prefix", "_refusal", "_size", "_start", "_taken", "_target",
-        "is_amid", "most_body",
+        "_numbers", "_parser", "_prefix", "_refusal", "_silent", "_size", "_start", "_taken",
+        "_target", "is_amid", "most_body",
     )  # fmt: skip
 
     def __init__(
@@ -46,7 +47,7 @@ class Parser:
         self.most_body = most_body
         self._parser = httptools.HttpRequestParser(self)
         self._numbers = count(1)
-        self._start = b""
+        self._start, self._silent = b"", 0
         self._is_list = self._expects = False
         self.is_amid = False
         self._refusal: BadRequest | None = None
@@ -63,6 +64,7 @@ class Parser:
             self._is_list = data.startswith(LIST)
             if self._is_list:
                 data = STAND_IN + data[len(LIST) :]
+        self._silent += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserCallbackError:
@@ -71,6 +73,9 @@ class Parser:
             raise BadRequest(501, "a method that is not known here") from None
         except httptools.HttpParserError:
             raise BadRequest(400, "not HTTP/1.1 as its grammar wants it") from None
+        if self._silent > MOST_HEADER_BYTES:
+            # The parser tells of a header once it is whole: one without an end it would keep.
+            raise BadRequest(431, _TOO_MANY)
 
     def wants_continue(self) -> bool:
         """Whether the client waits for a word before it sends its body; once."""
@@ -80,19 +85,22 @@ class Parser:
     # --- what llhttp finds --------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        self._silent = 0
         self._begin()
         self.is_amid = True
 
     def on_url(self, url: bytes) -> None:
+        self._silent = 0
         self._target += url
         if len(self._target) > MOST_TARGET:
             self._refuse(414, f"the target has at most {MOST_TARGET} bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._silent = 0
         self._header_bytes += len(name) + len(value) + 4
         self._number += 1
         if self._header_bytes > MOST_HEADER_BYTES or self._number > MOST_HEADERS:
-            self._refuse(431, f"headers are at most {MOST_HEADERS}, {MOST_HEADER_BYTES} bytes")
+            self._refuse(431, _TOO_MANY)
         key, text = name.decode("latin-1").lower(), value.decode("latin-1").strip()
         if key in self._headers:
             if key in SINGLE:
@@ -110,12 +118,14 @@ class Parser:
         self._expects = self._headers.get("expect", "").lower() == "100-continue"
 
     def on_body(self, data: bytes) -> None:
+        self._silent = 0
         self._size += len(data)
         self._check_size(self._size)
         self._body.append(data)
 
     def on_message_complete(self) -> None:
         self.is_amid = self._expects = False
+        self._silent = 0
         path, _, query = self._target.partition(b"?")
         method = "LIST" if self._is_list else self._parser.get_method().decode("latin-1")
         if method == "LINK":

@@ -63,6 +63,9 @@ class Asked(msgspec.Struct, frozen=True):
     token: str
     wraps: bool
 
+    def __repr__(self) -> str:
+        return f"<Asked {self.method} {self.path}>"
+
     @property
     def is_read(self) -> bool:
         return self.capabilities == ("read",)

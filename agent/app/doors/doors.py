@@ -8,7 +8,7 @@ stay open.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from agent.api.access import Rules
 from agent.api.listener import Listener
@@ -42,10 +42,13 @@ class OpenDoor:
         self.error: AgentError | None = None
 
     def use(self, spec: AnyListener, rules: Rules) -> None:
-        """Go on with another configuration of the same socket."""
+        """Go on with another configuration of the same socket.
+
+        AgentError if not all of it can be had: the rules are the new ones in any case.
+        """
         self.spec, self.rules = spec, rules
-        self.kind.use(spec, rules)
         self.listener.reconfigure(spec, rules)
+        self.kind.use(spec, rules)
 
     async def run(self) -> None:
         """Returns only if the socket can't be had, with `error`."""
@@ -80,6 +83,7 @@ class Doors:
     def __init__(self, group: asyncio.TaskGroup, house: House) -> None:
         self._group, self._house = group, house
         self._open: list[OpenDoor] = []
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def apply(self, specs: Sequence[AnyListener]) -> list[AgentError]:
         """Have these and no others; what could not be opened, and why."""
@@ -89,24 +93,40 @@ class Doors:
             found = [each for each in self._open if is_same_socket(each.spec, spec)]
             if found:
                 staying[number] = found[0]
-        await self._close(each for each in self._open if each not in staying.values())
-        self._open, problems = [], []
+        problems = list(self._moved(staying, specs, rules))
+        leaving = [each for each in self._open if each not in staying.values()]
+        self._open = list(staying.values())
+        await self._close(leaving)
+        for each in leaving:
+            each.kind.leave()
         for number, spec in enumerate(specs):
-            try:
-                if (door := staying.get(number)) is not None:
-                    door.use(spec, rules[number])
-                else:
-                    door = await self._opened(spec, rules[number])
-            except AgentError as error:
-                problems.append(error)
-            else:
-                self._open.append(door)
+            if number not in staying:
+                try:
+                    self._open.append(await self._opened(spec, rules[number]))
+                except AgentError as error:
+                    problems.append(error)
         return problems
 
     async def close(self) -> None:
         """Let nobody else in; answers under way are given."""
         await self._close(self._open)
         self._open = []
+
+    def abandon(self) -> None:
+        """End whatever is still open or on its way, without waiting; what is ending goes on."""
+        for task in self._tasks:
+            if not task.cancelling():
+                task.cancel()
+
+    def _moved(
+        self, staying: Mapping[int, OpenDoor], specs: Sequence[AnyListener], rules: Sequence[Rules]
+    ) -> Iterator[AgentError]:
+        """First of all: what is no longer allowed is not for as long as others take to leave."""
+        for number, door in staying.items():
+            try:
+                door.use(specs[number], rules[number])
+            except AgentError as error:
+                yield error
 
     async def _close(self, doors: Iterable[OpenDoor]) -> None:
         tasks = [door.task for door in doors if door.task is not None]
@@ -119,6 +139,8 @@ class Doors:
         """A door that people can come through by now."""
         door = await asyncio.to_thread(OpenDoor, spec, rules, self._house)
         door.task = self._group.create_task(door.run(), name=name_of(spec))
+        self._tasks.add(door.task)
+        door.task.add_done_callback(self._tasks.discard)
         await door.settled.wait()
         if door.error is not None:
             raise door.error

@@ -26,16 +26,22 @@ from agent.core.events import Advice
 Use = Callable[[AnyListener, Rules], None]
 
 
+def _nothing_left() -> None:
+    """Nothing of the door outlives it."""
+
+
 class Kind(msgspec.Struct, frozen=True):
     """A door: what makes its connections, what runs while it is open, how it takes up a reload.
 
-    `turn_away` ends a connection that there is no room for.
+    `turn_away` ends a connection that there is no room for. `leave` comes after the end of one that
+    is in the configuration no more.
     """
 
     doorway: Doorway
     runs: tuple[Callable[[], Awaitable[None]], ...]
     use: Use
     turn_away: Callable[[socket.socket], None] = socket.socket.close
+    leave: Callable[[], None] = _nothing_left
 
 
 def kind_of(spec: AnyListener, rules: Callable[[], Rules], house: House) -> Kind:
@@ -130,10 +136,11 @@ def _credentials(spec: CredentialsListener, rules: Callable[[], Rules], house: H
     from agent.api.credentials import Activations, CredentialsDoor
 
     name, ledger = name_of(spec), house.composition.ledger
+    activations = Activations(name, ledger, house.clock)
     door = CredentialsDoor(
         name,
         ledger,
-        Activations(name, ledger, house.clock),
+        activations,
         rules=rules,
         secrets=house.secrets,
         timeout=spec.timeout,
@@ -146,7 +153,7 @@ def _credentials(spec: CredentialsListener, rules: Callable[[], Rules], house: H
     def use(spec: AnyListener, rules: Rules) -> None:
         door.timeout = cast(CredentialsListener, spec).timeout
 
-    return Kind(door, (door.run,), use, door.turn_away)
+    return Kind(door, (door.run,), use, door.turn_away, activations.close)
 
 
 def _server(

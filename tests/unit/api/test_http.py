@@ -476,3 +476,22 @@ def test_where_the_bytes_are_cut_makes_no_difference(data: st.DataObject) -> Non
     cuts = sorted(data.draw(st.sets(st.integers(1, len(raw) - 1))))
     chunks = [raw[start:end] for start, end in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
     assert parsed(*chunks) == [("POST", "/a", b"body"), ("GET", "/b", b"")]
+
+
+def test_headers_of_others_may_hold_any_character() -> None:
+    """One that can't be sent would end the task, and with it the agent."""
+    answer = Answer(200, b"", headers=(("Warning", "caf\udce9 \u2603"),))
+    assert b"Warning: caf? ?\r\n" in answer.encoded()
+
+
+@pytest.mark.parametrize(
+    "before", ["X: ", "X", "Transfer-Encoding: chunked\r\n\r\n0\r\nX: "], ids=repr
+)
+def test_a_header_without_an_end_is_not_kept(before: str) -> None:
+    parser = Parser(CALLER, lambda _: None, prefix="", most_body=1000)
+    parser.feed(f"POST / HTTP/1.1\r\nHost: x\r\n{before}".encode())
+    piece, most = b"a" * 4096, MOST_HEADER_BYTES // 4096
+    with pytest.raises(BadRequest) as refused:
+        for _ in range(most + 1):
+            parser.feed(piece)
+    assert refused.value.status in (400, 431)

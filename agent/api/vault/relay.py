@@ -16,6 +16,10 @@ from agent.core.errors import StoreError
 MOST_OF_ONE_USER = 32
 """Requests that are passed on, or wait for it, at the same time."""
 
+MOST_STREAMS_OF_ONE_USER = 2
+"""Long answers that a user takes at the same time: each keeps one of the few places upstream for as
+long as its reader likes."""
+
 MISS = ("X-Cache", "MISS")
 
 
@@ -62,6 +66,7 @@ class Relay:
     def __init__(self) -> None:
         self._flights: dict[tuple[str, ...], asyncio.Future[Answer | StoreError | None]] = {}
         self._busy: Counter[int | None] = Counter()
+        self._streams: Counter[int | None] = Counter()
 
     async def with_our_token(self, upstream: Upstream, asked: Asked, request: Request) -> Reply:
         """By the agent's identity, in its namespace unless another is asked for."""
@@ -103,15 +108,31 @@ class Relay:
             headers = _headers(upstream, asked, request)
             numbered = {**headers, "X-Correlation-Id": request.id}
             if shared is None:
-                return await _sent(send, numbered)
+                return await self._counted(uid, await _sent(send, numbered))
             key = (shared, asked.method, asked.target, *map(str, sorted(headers.items())))
-            return await self._once(key, send, numbered)
+            return await self._counted(uid, await self._once(key, send, numbered))
         except StoreError as error:
             raise failed(error) from None
         finally:
             self._busy[uid] -= 1
             if not self._busy[uid]:
                 del self._busy[uid]
+
+    async def _counted(self, uid: int | None, reply: Reply) -> Reply:
+        """A stream takes one of its user's places until it is closed."""
+        if isinstance(reply, Answer):
+            return reply
+        if self._streams[uid] >= MOST_STREAMS_OF_ONE_USER:
+            await reply.close()
+            raise Refused(429, "too many long answers of this user are under way", headers=(SOON,))
+        self._streams[uid] += 1
+        pieces = _Pieces(reply, lambda: self._left(uid))
+        return Stream(pieces, reply.status, reply.headers)
+
+    def _left(self, uid: int | None) -> None:
+        self._streams[uid] -= 1
+        if not self._streams[uid]:
+            del self._streams[uid]
 
     async def _once(self, key: tuple[str, ...], send: Send, headers: Mapping[str, str]) -> Reply:
         """One of those who ask the same sends; what can't be kept whole is each one's own."""
@@ -133,6 +154,26 @@ class Relay:
             del self._flights[key]
             flight.set_result(outcome)
         return reply
+
+
+class _Pieces:
+    """The pieces of a stream; `left` is called once it is closed."""
+
+    def __init__(self, stream: Stream, left: Callable[[], None]) -> None:
+        self._stream, self._left = stream, left
+        self._is_closed = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._stream.chunks)
+
+    async def aclose(self) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self._left()
+        await self._stream.close()
 
 
 def _headers(upstream: Upstream, asked: Asked, request: Request) -> dict[str, str]:

@@ -50,7 +50,7 @@ class Connection(asyncio.Protocol):
         self._parser = Parser(
             self._caller, self._take, prefix=server.prefix(), most_body=server.door.most_body
         )
-        self.late_at = server.now + server.limits.slow
+        self.late_at = server.by(server.limits.slow)
         server.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -101,14 +101,14 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         self._is_paused = True
         self._writable = asyncio.Event()
-        self.late_at = self._server.now + self._server.limits.slow
+        self.late_at = self._server.by(self._server.limits.slow)
 
     def resume_writing(self) -> None:
         self._is_paused = False
         if self._writable is not None:
             self._writable.set()
             self._writable = None
-        self.late_at = None if self.current else self._server.now + self._server.limits.idle
+        self.late_at = None if self.current else self._server.by(self._server.limits.idle)
         self._go_on()
 
     # --- one request after the other ----------------------------------------------------------
@@ -150,7 +150,7 @@ class Connection(asyncio.Protocol):
         is_held = bool(self._unread) or len(self._waiting) >= MOST_WAITING
         if self.current is not None and not self._is_paused:
             # One that is not read from is not seen to leave.
-            patience = self.late_at or self._server.now + self._server.limits.idle
+            patience = self.late_at or self._server.by(self._server.limits.idle)
             self.late_at = patience if is_held else None
         if is_held == self._is_held or self._transport is None or self._is_ending:
             return
@@ -209,7 +209,7 @@ class Connection(asyncio.Protocol):
             self.end()
             return
         if not self._is_paused:
-            self.late_at = self._server.now + self._server.limits.idle
+            self.late_at = self._server.by(self._server.limits.idle)
         if self._waiting or self._unread:
             self._go_on()
 
@@ -254,7 +254,7 @@ class Connection(asyncio.Protocol):
         """No more requests; what was written is sent."""
         self._is_ending = True
         if self._transport is not None:
-            self.late_at = self._server.now + self._server.limits.slow
+            self.late_at = self._server.by(self._server.limits.slow)
             self._transport.close()
 
     def abort(self) -> None:
@@ -281,7 +281,7 @@ class Connection(asyncio.Protocol):
         """
         server = self._server
         if not self._is_paused and self.late_at is not None:
-            self.late_at = min(self.late_at, server.now + server.limits.slow)
+            self.late_at = min(self.late_at, server.by(server.limits.slow))
 
     def _refuse(self, refused: BadRequest) -> None:
         """Whatever was sent before is answered; this is not, and nothing after it."""

@@ -60,6 +60,10 @@ class HttpServer:
             connection.wind_up()
         self._on_close()
 
+    def by(self, seconds: float) -> float:
+        """An instant that is not before so many seconds have passed: `now` may be that old."""
+        return self.now + LOOK_EVERY + seconds
+
     def prefix(self) -> str:
         """The first half of a connection's request ids."""
         return secrets.token_hex(5)

@@ -33,6 +33,9 @@ class Serving(Protocol):
     now: float
     connections: set[Any]
 
+    def by(self, seconds: float) -> float:
+        """An instant that is not before so many seconds have passed."""
+
     def prefix(self) -> str:
         """The first half of a connection's request ids."""
 

@@ -402,6 +402,19 @@ async def test_who_says_nothing_is_not_kept(clock: JumpClock) -> None:
         assert await client.end() == b""
 
 
+async def test_patience_is_never_shorter_than_it_says(clock: JumpClock) -> None:
+    async with serving(clock) as site:
+        site.server.limits = Limits(idle=75.0, slow=1.0)
+        running = asyncio.get_running_loop().create_task(site.server.run())
+        await clock.advance(0.9)
+        client = await site.client()
+        await clock.advance(0.2)
+        client.get("/a")
+        assert (await client.answer())[0] == 200
+        running.cancel()
+        await asyncio.wait([running])
+
+
 async def test_a_kept_connection_may_rest_a_while(clock: JumpClock) -> None:
     async with serving(clock) as site:
         client = await site.client()

@@ -12,6 +12,9 @@ from agent.core.events import Emit, Event
 
 Done = Callable[[bool], None]
 
+Record = Callable[[Any, int, Done], None]
+"""Writes down a request's record with the status of its answer, then says whether it could."""
+
 
 class NoAudit:
     """Nothing is recorded."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from agent.app.audience import Audience
 from agent.app.composition import Composition
+from agent.app.run_audit import Record
 from agent.app.tasks import cancelled, forever
 from agent.config.listener_model import AnyListener
 from agent.config.model import Configuration
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from agent.api.handed import HandedOut
     from agent.app.doors import Doors
     from agent.core.book import Book
-
-Record = Callable[[Any, int, Callable[[bool], None]], None]
 
 
 class RunDoors:

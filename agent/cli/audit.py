@@ -12,20 +12,15 @@ import click
 from agent.audit.reading import given, rotated, verified, verified_files
 from agent.audit.show import COLUMNS, Fields, Wanted, chosen, printable, row, wall_of
 from agent.audit.verify import Verdict
-from agent.cli.options import DURATION
+from agent.cli.options import DURATION, config_files
 from agent.config.load import load
 from agent.config.model import Audit
 from agent.core.clock import SystemClock
 from agent.core.errors import EXIT_DONE, EXIT_FAILED, ConfigurationError
 from agent.core.events import counted
 
-config_option = click.option(
-    "-c",
-    "--config",
-    "config",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    help="A configuration file, or a folder of *.yaml; its `audit` says where the records are.",
+config_option = config_files(
+    "A configuration file, or a folder of *.yaml; its `audit` says where the records are."
 )
 files_argument = click.argument(
     "files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]…"

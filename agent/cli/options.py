@@ -18,6 +18,7 @@ from agent.config.tree import Text
 from agent.rendering.templates import check_template, compile_template
 
 T = TypeVar("T")
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Duration(click.ParamType[float]):
@@ -38,14 +39,22 @@ class Duration(click.ParamType[float]):
 
 DURATION = Duration()
 
-config_option = click.option(
-    "-c",
-    "--config",
-    "config",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    required=True,
-    help="A configuration file, or a folder of *.yaml; several are merged in order.",
+
+def config_files(text: str, *, is_required: bool = False) -> Callable[[Command], Command]:
+    """`-c FILE`, as often as there are files; `text` is its help."""
+    return click.option(
+        "-c",
+        "--config",
+        "config",
+        type=click.Path(path_type=Path),
+        multiple=True,
+        required=is_required,
+        help=text,
+    )
+
+
+config_option = config_files(
+    "A configuration file, or a folder of *.yaml; several are merged in order.", is_required=True
 )
 
 keep_leases_option = click.option(

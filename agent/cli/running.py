@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Callable
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import click
 
+from agent.cli.options import Command, config_files
 from agent.config.addresses import host_and_port
 from agent.config.listener_model import SecretsListener
 from agent.config.model import Configuration, Telemetry
@@ -22,8 +22,6 @@ MOST_ANSWER = 64 * 1024 * 1024
 NO_TELEMETRY = "telemetry: is needed to ask the running agent: an address or a socket"
 NO_PLACE = "where is the agent? Say -c FILE, --socket PATH or LEASEHOLD_SOCKET"
 NO_LISTENER = "listeners: none of protocol secrets has a `socket`; name it by --socket"
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Answer(NamedTuple):
@@ -72,14 +70,7 @@ def ask(
 
 def asking_options(function: Command) -> Command:
     """`-c FILE` or `--socket PATH`."""
-    config = click.option(
-        "-c",
-        "--config",
-        "config",
-        type=click.Path(path_type=Path),
-        multiple=True,
-        help="The agent's configuration: a file, or a folder of *.yaml.",
-    )
+    config = config_files("The agent's configuration: a file, or a folder of *.yaml.")
     place = click.option("--socket", metavar="PATH", help="The agent's socket; @NAME: abstract.")
     return config(place(function))
 

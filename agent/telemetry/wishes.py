@@ -7,6 +7,7 @@ browser on this host can't send to us. Problems are problem+json (RFC 9457).
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from http import HTTPStatus
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
@@ -24,14 +25,14 @@ Wish = TypeVar("Wish", bound=msgspec.Struct)
 
 
 class Refused(Exception):
-    """Status and detail of a problem; `retry_after` in whole seconds, if that may help."""
+    """Status and detail of a problem."""
 
-    def __init__(self, status: HTTPStatus, detail: str, *, retry_after: int | None = None) -> None:
+    def __init__(self, status: HTTPStatus, detail: str) -> None:
         super().__init__(detail)
-        self.status, self.detail, self.retry_after = status, detail, retry_after
+        self.status, self.detail = status, detail
 
 
-class Door(Generic[Wish]):
+class Door(ABC, Generic[Wish]):
     """Answers requests; `is_open` is False where others than local processes can connect.
 
     `wish` is what a body is decoded to, `form` says it in words.
@@ -43,9 +44,9 @@ class Door(Generic[Wish]):
     def __init__(self) -> None:
         self.is_open = True
 
+    @abstractmethod
     async def fulfil(self, wish: Wish) -> tuple[HTTPStatus, object]:
         """Status and content of the answer; raises Refused."""
-        raise NotImplementedError
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
         try:
@@ -94,8 +95,6 @@ def _problem(refused: Refused) -> web.Response:
     response = _response(refused.status, content, "application/problem+json")
     if refused.status == HTTPStatus.METHOD_NOT_ALLOWED:
         response.headers["Allow"] = "POST"
-    if refused.retry_after is not None:
-        response.headers["Retry-After"] = str(refused.retry_after)
     if refused.status != HTTPStatus.NOT_FOUND:
         response.force_close()  # there may be more of the body
     return response

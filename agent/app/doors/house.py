@@ -12,6 +12,7 @@ import msgspec
 from agent.api.handed import Gave, unnoticed
 from agent.api.secrets.bundles import BundleState, Word
 from agent.app.composition import Composition
+from agent.app.run_audit import Record
 from agent.config.model import SecretEntry
 from agent.core.clock import Clock, rfc3339, wall_at
 from agent.core.events import Emit
@@ -21,14 +22,6 @@ from agent.telemetry.status import Status
 
 if TYPE_CHECKING:
     from agent.stores.vault.passing import Passing
-
-Record = Callable[[Any, int, Callable[[bool], None]], None]
-"""Writes down a request's record with the status of its answer, then says whether it could."""
-
-
-def unrecorded(request: Any, status: int, done: Callable[[bool], None]) -> None:
-    """A `Record` where there is no audit."""
-    done(True)
 
 
 class House(msgspec.Struct, frozen=True):
@@ -40,7 +33,7 @@ class House(msgspec.Struct, frozen=True):
     emit: Emit
     changes: FileChanges
     spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
-    record: Record = unrecorded
+    record: Record
     gave: Gave = unnoticed
     passing: WeakKeyDictionary[Store, Passing] = msgspec.field(default_factory=WeakKeyDictionary)
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from agent.app.doors import Doors, House
+from agent.app.run_audit import NoAudit
 from agent.config.listener_model import CredentialRule, CredentialsListener, SecretsListener
 from agent.config.model import SecretEntry
 from agent.core.errors import AgentError
@@ -26,7 +27,13 @@ def house_of(ledger: Ledger, clock: JumpClock, group: asyncio.TaskGroup) -> Hous
     configuration = SimpleNamespace(secrets={"database": SecretEntry(path="app")})
     composition = SimpleNamespace(ledger=ledger, configuration=configuration)
     return House(
-        cast(Any, composition), cast(Any, None), clock, Recorder(), Changes(), group.create_task
+        cast(Any, composition),
+        cast(Any, None),
+        clock,
+        Recorder(),
+        Changes(),
+        group.create_task,
+        NoAudit().record,
     )
 
 

@@ -15,8 +15,9 @@ trap 'told=$((told + 1))' HUP
 trap 'asked=$((asked + 1)); echo "told $told, asked $asked"' USR1
 exec 3<> <(:)
 echo ready
-while :; do read -r -u 3 _; done
+while :; do read -t 0.2 -r -u 3 _; done
 """
+# Short turns: a signal that comes just before a read would wait for the read's end.
 
 
 class SignalApp:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from agent import __version__
@@ -25,6 +25,7 @@ class Gauges(Collector):
         self._entries = status.ledger.entries()
         self._stores = {name: replace(each) for name, each in status.stores.items()}
         self._bundles = {name: replace(each) for name, each in status.bundles.items()}
+        self._answered = {name: dict(each) for name, each in status.answered.items()}
         self._is_ready = status.is_ready()
         self._boot = wall_at(clock, 0.0)
 
@@ -39,6 +40,16 @@ class Gauges(Collector):
             ["bundle"],
             [((name,), each.generation) for name, each in self._bundles.items()],
         )
+        yield self._of_listeners()
+
+    def _of_listeners(self) -> Metric:
+        family = CounterMetricFamily(
+            "leasehold_answers", "Answers of local doors.", labels=["listener", "status"]
+        )
+        for name, answered in self._answered.items():
+            for status, number in answered.items():
+                family.add_metric([name, str(status)], number)
+        return family
 
     def _of_stores(self) -> Iterator[Metric]:
         stores = self._stores.items()

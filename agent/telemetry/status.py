@@ -6,7 +6,7 @@ only when somebody asks.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +18,11 @@ from agent.telemetry.standing import UP, BundleStanding, StoreStanding
 
 
 class Status:
-    """Listens to events, and answers. `expect` says what a configuration asks for."""
+    """Listens to events, and answers. `expect` says what a configuration asks for.
+
+    `answered` has the answers of each listener by their status, counted there by the door itself:
+    thirty thousand events a second would cost more than the answers.
+    """
 
     def __init__(
         self,
@@ -30,6 +34,7 @@ class Status:
     ) -> None:
         self.stores: dict[str, StoreStanding] = {}
         self.bundles: dict[str, BundleStanding] = {}
+        self.answered: defaultdict[str, Counter[int]] = defaultdict(Counter)
         self.ledger = ledger
         self._clock = clock
         self._redact = redact

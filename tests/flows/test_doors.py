@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 
+from tests.rig.app import ask
 from tests.rig.doors import ALICE, BOB, Doors
 from tests.rig.scene import value
 
@@ -45,6 +46,10 @@ async def test_each_caller_gets_its_own_through_every_door(doors: Doors) -> None
         }
         assert (await doors.curl(f"/v1/{not_own}", *aws, uid=uid, at="aws"))[0] != 200
     assert (await doors.ran("test", "-w", f"{doors.folder}/credentials.sock", uid=ALICE))[0] == 1
+    metrics = (await ask(doors.scene.telemetry, "/metrics"))[1]
+    for status in (200, 403):
+        sample = f'{{listener="{doors.folder}/secrets.sock",status="{status}"}} 2.0'
+        assert f"leasehold_answers_total{sample}\n" in metrics
 
 
 async def test_who_waits_gets_the_next_value_and_who_listens_hears_of_it(doors: Doors) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,9 @@ FAILURE = bytes((1 << 20) + 1)
 """More than systemd takes: the unit fails."""
 
 
-def bound_name(unit: str, credential: str, number: int = 0xF00D) -> bytes:
+def bound_name(unit: str, credential: str, number: int | None = None) -> bytes:
+    """Abstract, as systemd binds it; with another number each time, or only one process may ask."""
+    number = secrets.randbits(64) if number is None else number
     return f"\0{number:x}/unit/{unit}/{credential}".encode()
 
 

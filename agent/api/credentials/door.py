@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, cast
 
@@ -45,11 +46,13 @@ class CredentialsDoor:
         emit: Emit,
         spawn: Spawn,
         audit: Audit | None = None,
+        answered: Counter[int] | None = None,
     ) -> None:
-        """`audit` None: there is none."""
+        """`audit` None: there is none. `answered`: counts answers by a status as HTTP has them."""
         self.name, self.ledger, self.activations = name, ledger, activations
         self.rules, self.secrets, self.timeout = rules, secrets, timeout
         self.clock, self.emit, self.spawn, self.audit = clock, emit, spawn, audit
+        self.answered = Counter[int]() if answered is None else answered
         self._visits: set[Visit] = set()
 
     def __call__(self, caller: Caller) -> Visit:
@@ -210,6 +213,7 @@ class Visit(asyncio.Protocol):
         )
 
     def _audited(self, status: int, version: str | None, done: Callable[[bool], None]) -> None:
+        self._door.answered[status] += 1
         if self._door.audit is None:
             done(True)
             return

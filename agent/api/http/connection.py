@@ -200,6 +200,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None or self.current is not request:
             return
         is_last = request.is_last or self._is_ending
+        self._server.answered[answer.status] += 1
         self._transport.write(answer.encoded(is_head=request.method == "HEAD", is_last=is_last))
         self._done(is_last=is_last)
 
@@ -224,6 +225,7 @@ class Connection(asyncio.Protocol):
                 return
         is_last = request.is_last or self._is_ending
         chunked = ("Transfer-Encoding", "chunked")
+        self._server.answered[stream.status] += 1
         self._write(head(stream.status, (*stream.headers, chunked), is_last=is_last))
         try:
             async for chunk in stream.chunks:
@@ -287,6 +289,7 @@ class Connection(asyncio.Protocol):
         """Whatever was sent before is answered; this is not, and nothing after it."""
         answer = problem(refused.status, refused.detail)
         if self.current is None and not self._waiting:
+            self._server.answered[answer.status] += 1
             self._write(answer.encoded(is_last=True))
         self.end()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Callable
 
 from agent.api.caller import Caller
@@ -35,10 +36,12 @@ class HttpServer:
         on_defect: Callable[[Exception], None],
         limits: Limits = Limits(),  # noqa: B008  # frozen
         on_close: Callable[[], None] = _nobody,
+        answered: Counter[int] | None = None,
     ) -> None:
-        """`on_close`: the door gives the answers that it keeps back."""
+        """`on_close`: the door gives the answers that it keeps back. `answered`: counted there."""
         self.door, self.limits, self.spawn, self.audit = door, limits, spawn, audit
         self.connections: set[Connection] = set()
+        self.answered = Counter[int]() if answered is None else answered
         self.now = clock.now()
         self._clock, self._on_defect, self._on_close = clock, on_defect, on_close
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
@@ -24,12 +25,16 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Serving(Protocol):
-    """The server, as its connections know it; `now` is the instant of its last look."""
+    """The server, as its connections know it; `now` is the instant of its last look.
+
+    `answered` counts answers by their status.
+    """
 
     door: Door
     limits: Limits
     spawn: Spawn
     audit: Audit
+    answered: Counter[int]
     now: float
     connections: set[Any]
 

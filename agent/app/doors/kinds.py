@@ -148,6 +148,7 @@ def _credentials(spec: CredentialsListener, rules: Callable[[], Rules], house: H
         emit=house.emit,
         spawn=house.spawn,
         audit=house.record,
+        answered=house.status.answered[name],
     )
 
     def use(spec: AnyListener, rules: Rules) -> None:
@@ -171,6 +172,7 @@ def _server(
         on_defect=defect,
         limits=_limits(spec),
         on_close=on_close,
+        answered=house.status.answered[name_of(spec)],
     )
 
 

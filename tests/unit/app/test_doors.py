@@ -15,6 +15,7 @@ from agent.config.model import SecretEntry
 from agent.core.errors import AgentError
 from agent.core.secret import Reading, Secret
 from agent.ledger import Ledger
+from agent.telemetry.status import Status
 from tests.rig.clock import JumpClock
 from tests.rig.credentials import bound_name, loaded
 from tests.rig.needs import needs_root
@@ -28,7 +29,7 @@ def house_of(ledger: Ledger, clock: JumpClock, group: asyncio.TaskGroup) -> Hous
     composition = SimpleNamespace(ledger=ledger, configuration=configuration)
     return House(
         cast(Any, composition),
-        cast(Any, None),
+        Status(ledger, clock, redact=str),
         clock,
         Recorder(),
         Changes(),

@@ -119,6 +119,13 @@ async def test_a_template_error_is_a_metric_and_no_notification_vault_24670(
     assert not [name for name in samples if name.startswith("notifications_total")]
 
 
+async def test_answers_of_the_local_doors_are_counted(metrics: Metrics, status: Status) -> None:
+    status.answered["/run/secrets.sock"].update([200, 200, 403])
+    samples = await scraped(metrics)
+    assert samples["answers_total|/run/secrets.sock|200"] == 2
+    assert samples["answers_total|/run/secrets.sock|403"] == 1
+
+
 async def test_what_is_known_is_read_at_the_scrape(
     metrics: Metrics, status: Status, ledger: Ledger, clock: JumpClock
 ) -> None:

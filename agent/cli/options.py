@@ -31,8 +31,9 @@ class Duration(click.ParamType[float]):
     ) -> float:
         if isinstance(value, float):
             return value
+        option = param.opts[0] if param is not None else self.name
         try:
-            return duration(Text(Place("--timeout", 0), str(value), None, str(value)))
+            return duration(Text(Place(option, 0), str(value), None, str(value)))
         except Unfit as error:
             self.fail(str(error), param, ctx)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -77,6 +78,7 @@ class Bao:
         self.address, self.token, self.namespace = address, token, namespace
         self._session = requests.Session()
         self._session.trust_env = False
+        self._soon = threading.Event()
         self._verify: str | bool = str(verify) if verify else True
 
     def close(self) -> None:
@@ -103,6 +105,14 @@ class Bao:
             raise BaoError(answer.status_code, method, path, answer.text)
         return dict(answer.json()) if answer.content else {}
 
+    def _answers(self, path: str) -> bool:
+        try:
+            return bool(self.request("GET", path))
+        except BaoError as error:
+            if error.status != 400:
+                raise
+            return False
+
     def within(self, namespace: str) -> Bao:
         """The same hand in a namespace, made if need be; close it."""
         try:
@@ -126,8 +136,13 @@ class Bao:
         self.request("DELETE", f"sys/mounts/{path}")
 
     def kv(self, version: int = 2) -> Kv:
-        """A KV engine."""
-        return Kv(self, self.mount("kv", options={"version": str(version)}), version)
+        """A KV engine, once it answers: the second version makes itself ready in the background."""
+        mount = self.mount("kv", options={"version": str(version)})
+        tries = 500 if version == 2 else 0
+        while tries and not self._answers(f"{mount}/config"):
+            tries -= 1
+            self._soon.wait(0.02)
+        return Kv(self, mount, version)
 
     def pki(self, **role: Any) -> str:
         """A PKI engine with a root and the role `web` for `app.example`; its mount."""

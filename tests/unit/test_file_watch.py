@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 from collections.abc import AsyncIterator, Iterator
@@ -251,6 +252,7 @@ async def test_one_of_several_paths_is_enough(files: FileWatch, tmp_path: Path) 
 @contextmanager
 def few_descriptors(free: int) -> Iterator[None]:
     """No more than `free` further descriptors can be had, and with one no inotify."""
+    gc.collect()  # what earlier tests have left would give descriptors back amid this one
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken: list[int] = []
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))

@@ -34,19 +34,20 @@ async def all_gone():
             ended.clear()
 
 async def main():
-    early = await run_command(["sh", "-c", "true & exec true"], environment=ENVIRONMENT, timeout=5)
+    early = await run_command(["sh", "-c", "true & exec true"], environment=ENVIRONMENT, timeout=15)
     with reaping_orphans():
         made = await run_command(
             ["sh", "-c", "for i in 1 2 3; do (read line <go; exit 9) & done; exit 4"],
-            environment=ENVIRONMENT, timeout=5)
+            environment=ENVIRONMENT, timeout=15)
         own = [spawn(["sh", "-c", f"exit {n}"], environment=ENVIRONMENT)
                for n in range(1, 10)]
         codes = [await child.wait() for child in own]
         assert len(ours()) == 3, "no orphan has come to us: the test shows nothing"
-        with open("go", "w"):
-            pass
-        async with asyncio.timeout(5):
-            await all_gone()
+        with open("go", "w") as go:  # held open for those who are slow to open it
+            go.write("\\n\\n\\n")
+            go.flush()
+            async with asyncio.timeout(15):
+                await all_gone()
     print(early.code, made.code, codes, children)
 
 (uvloop if sys.argv[1] == "uvloop" else asyncio).run(main())
@@ -61,7 +62,7 @@ def test_orphans_are_reaped_and_own_children_keep_their_codes(tmp_path: Path, lo
         capture_output=True,
         text=True,
         check=False,
-        timeout=20,
+        timeout=60,
         cwd=tmp_path,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
     )

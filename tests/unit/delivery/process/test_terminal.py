@@ -18,6 +18,7 @@ import pytest
 from agent.delivery.process.spawn import Spawned, spawn
 from tests.rig.needs import needs_program
 from tests.rig.reports import PATIENCE, Reports, reports
+from tests.rig.waiting import eventually
 
 ROOT = Path(__file__).parents[4]
 LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
@@ -117,14 +118,16 @@ async def test_ctrl_c_reaches_the_child_once_and_not_the_agent(tmp_path: Path, l
 
 @LOOPS
 async def test_a_child_ended_by_ctrl_c_is_not_started_again(tmp_path: Path, loop: str) -> None:
-    script = 'echo ready >"$REPORTS"; read line; exit 1'
+    script = 'echo $$ >"$REPORTS"; read line; exit 1'
     with reports(tmp_path) as told:
         async with terminal(
             supervised(loop, script), REPORTS=str(told.path), RESTART="1"
         ) as screen:
-            assert await told.next() == "ready"
+            first = int(await told.next())
             screen.type("\n")
-            assert await told.next() == "ready"  # it failed, and was started again
+            second = int(await told.next())  # it failed, and was started again
+            assert second != first
+            await eventually(lambda: screen.foreground() == second)
             screen.type("\x03")
             assert await screen.program.wait() == 130
 

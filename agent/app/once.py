@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 
 from agent.app.audience import Audience
 from agent.app.composition import Composition
+from agent.app.hardened import told_of
 from agent.config.load import Loaded
 from agent.core.clock import Clock
 from agent.core.errors import AgentError, NotHandedOver, NotInTime, NotLoggedIn
 from agent.core.events import WARNING, Advice, Event
 from agent.file_watch import FileWatch
+from agent.hardening import Hardened
 from agent.ledger import Ledger
 from agent.telemetry.standing import BundleStanding
 
@@ -23,7 +25,7 @@ Show = Callable[[str], None]
 
 async def once(
     load: Callable[[], Loaded],
-    advice: Sequence[str] = (),
+    hardening: Hardened,
     *,
     clock: Clock,
     timeout: float,
@@ -34,7 +36,7 @@ async def once(
     A bundle that fails is tried again. After `timeout` seconds: NotLoggedIn if that is what it
     failed for, NotInTime if a secret is missing, else NotHandedOver, which names the bundle and its
     step; what an app has not confirmed is taken back, and leases and tokens are given back.
-    `advice` is said at the start. `show` is told of progress, in a few words; the log is then
+    `hardening` is said at the start. `show` is told of progress, in a few words; the log is then
     quiet.
     """
     loaded = await asyncio.to_thread(load)
@@ -46,7 +48,8 @@ async def once(
         if show is not None:
             show(audience.status.summary())
 
-    for text in [*advice, *loaded.warnings]:
+    emit(told_of(hardening))
+    for text in [*hardening.warnings, *loaded.warnings]:
         emit(Advice(subject="leasehold", text=text))
     files = FileWatch(clock, emit)
     async with asyncio.TaskGroup() as group:

@@ -20,6 +20,7 @@ from typing import Any
 from agent import __version__
 from agent.app.audience import Audience
 from agent.app.composition import Composition
+from agent.app.hardened import as_json, told_of
 from agent.app.parent import Parent
 from agent.app.run_audit import run_audit
 from agent.app.run_cache import run_cache
@@ -38,6 +39,7 @@ from agent.core.events import (
     duration,
 )
 from agent.file_watch import FileWatch
+from agent.hardening import Hardened
 from agent.ledger import Ledger
 
 Load = Callable[[], Loaded]
@@ -61,6 +63,7 @@ class Service:
     def __init__(
         self,
         load: Load,
+        hardening: Hardened,
         *,
         clock: Clock,
         command: Sequence[str] | None = None,
@@ -69,9 +72,11 @@ class Service:
     ) -> None:
         """`load` reads the configuration anew; `command` wins over the configuration's own.
 
+        `hardening`: how this process is, which a new configuration has to do with.
+
         `keeps_leases`: at the end nothing is given back; the next run goes on with all of it.
         """
-        self._load, self._clock = load, clock
+        self._load, self._hardening, self._clock = load, hardening, clock
         self._command, self._is_parent = command, is_parent
         self._keeps_leases = keeps_leases
         self._ended = asyncio.Event()
@@ -81,7 +86,7 @@ class Service:
         self._moving = asyncio.Lock()
         self._is_winding_up = False
 
-    async def run(self, advice: Sequence[str] = ()) -> int:
+    async def run(self) -> int:
         """The exit code. Raises ConfigurationError for a configuration that can't be started."""
         self._started_at = self._clock.now()
         loaded = await asyncio.to_thread(self._loaded)
@@ -127,7 +132,7 @@ class Service:
             with self._signals():
                 tasks: list[asyncio.Task[Any]] = []
                 try:
-                    code = await self._live(group, tasks, loaded, advice)
+                    code = await self._live(group, tasks, loaded)
                 finally:
                     await self._wind_up()
                     for task in reversed(tasks):
@@ -139,7 +144,6 @@ class Service:
         group: asyncio.TaskGroup,
         tasks: list[asyncio.Task[Any]],
         loaded: Loaded,
-        advice: Sequence[str],
     ) -> int:
         def start(run: Callable[[], Awaitable[None]], name: str) -> None:
             tasks.append(group.create_task(forever(run, name), name=name))
@@ -152,7 +156,9 @@ class Service:
                 bundles=len(configuration.bundles),
             )
         )
-        for text in [*advice, *loaded.warnings]:
+        self._audience.status.hardening = as_json(self._hardening)
+        self._audience(told_of(self._hardening))
+        for text in [*self._hardening.warnings, *loaded.warnings]:
             self._audience(Advice(subject="leasehold", text=text))
         book = await self._cache.take_up()
         start(self._audience.run, "telemetry")
@@ -231,6 +237,8 @@ class Service:
                 raise ConfigurationError([OTHER_CACHE])
             if loaded.configuration.audit != self._composition.configuration.audit:
                 raise ConfigurationError([OTHER_AUDIT])
+            if problems := self._hardening.problems(loaded.configuration):
+                raise ConfigurationError(problems)
             told = await self._composition.apply(loaded.configuration)
         except ConfigurationError as error:
             self._audience(ReloadRefused(problems=error.problems))

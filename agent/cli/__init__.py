@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any, NoReturn
 
 import click
@@ -23,19 +24,22 @@ COMMANDS = {
     "check": "report every problem of a configuration",
     "get": "print a secret as the running agent has it",
     "status": "show the running agent's secrets, bundles and stores",
+    "health": "ask the running agent whether it is ready: for health checks",
     "access": "tell who may read what through the listeners, and why not",
     "audit": "prove the audit's records, and show who read what",
     "refresh": "ask the running agent to read secrets again now",
     "drill": "rehearse a rotation with the running app",
     "local": "the local encrypted store",
+    "install": "make the agent a service of this host",
+    "import": "turn another agent's configuration into ours",
     "schema": "print the JSON Schema of the configuration",
     "version": "print the version",
 }
 
 
-HOLD_FOR_A_MOMENT = ("check", "get", "local")
-"""Commands that have secrets in memory and end by themselves; those that stay see to it, and say so
-where it can't be had."""
+HOLD_FOR_A_MOMENT = ("get", "local")
+"""Commands that have secrets in memory and end by themselves; those that stay, and `check`, see to
+it as the configuration says, and tell where it can't be had."""
 
 
 class LazyGroup(click.Group):
@@ -47,7 +51,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"agent.cli.{cmd_name}")
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        module = import_module(f"agent.cli.{name}")
         command: click.Command = module.command
         return command
 
@@ -66,9 +71,9 @@ def leasehold(context: click.Context) -> None:
              leasehold agent -c leasehold.yaml
     """
     if context.invoked_subcommand in HOLD_FOR_A_MOMENT:
-        from agent.hardening import harden
+        from agent.hardening import harden_memory
 
-        harden()
+        harden_memory()
 
 
 def main() -> NoReturn:

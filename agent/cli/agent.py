@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from agent.cli.options import config_option, keep_leases_option, loader, run_loop
+from agent.cli.options import config_option, hardened, keep_leases_option, run_loop
 
 
 @click.command()
@@ -23,7 +23,7 @@ def command(config: tuple[Path, ...], keep_leases: bool) -> None:
     """
     from agent.app.service import Service
     from agent.core.clock import SystemClock
-    from agent.hardening import harden
 
-    service = Service(loader(config), clock=SystemClock(), keeps_leases=keep_leases)
-    sys.exit(run_loop(service.run(harden())))
+    load, hardening = hardened(config)
+    service = Service(load, hardening, clock=SystemClock(), keeps_leases=keep_leases)
+    sys.exit(run_loop(service.run()))

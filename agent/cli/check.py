@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,10 @@ from agent.cli.options import config_option, loader, run_loop
 from agent.config.load import Loaded
 from agent.core.errors import EXIT_NOT_LOGGED_IN, EXIT_USAGE
 from agent.core.events import counted
+
+if TYPE_CHECKING:
+    from agent.config.model import Configuration
+    from agent.hardening import Hardened
 
 
 @click.command()
@@ -28,7 +33,10 @@ def command(config: tuple[Path, ...], live: bool) -> None:
     \b
     Example: leasehold check -c leasehold.yaml --live
     """
+    from agent.hardening import harden
+
     loaded = loader(config, on_this_host=live)()
+    hardening = harden(loaded.configuration, is_judging=True)
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
     if live:
@@ -39,6 +47,22 @@ def command(config: tuple[Path, ...], live: bool) -> None:
         f"{counted(len(configuration.secrets), 'secret')}, "
         f"{counted(len(configuration.bundles), 'bundle')}"
     )
+    _tell_of_host(configuration, hardening)
+
+
+def _tell_of_host(configuration: Configuration, hardening: Hardened) -> None:
+    """What would protect an agent that is started here, like this; nothing of it is an error."""
+    from agent.delivery.generations.memory import swap_advice
+    from agent.hardening.host import judged
+    from agent.hardening.memory import LOCKED
+
+    is_locked = any(each.name == LOCKED and each.is_in_force for each in hardening.protections)
+    click.echo("an agent started here, by this user, would have (none of it is an error):")
+    for each in [*hardening.protections, *judged(is_locked=is_locked)]:
+        click.echo(f"  {'yes' if each.is_in_force else 'no ':3} {each}")
+    for bundle in configuration.bundles.values():
+        if advice := swap_advice(bundle.directory):
+            click.echo(f"  no  {advice}")
 
 
 def _check_live(loaded: Loaded) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from agent.cli.options import DURATION, config_option, loader, run_loop
+from agent.cli.options import DURATION, config_option, hardened, run_loop
 
 
 @click.command()
@@ -30,15 +30,15 @@ def command(config: tuple[Path, ...], timeout: float) -> None:
     """
     from agent.app.once import once
     from agent.core.clock import SystemClock
-    from agent.hardening import harden
 
-    clock, load, advice = SystemClock(), loader(config), harden()
+    load, hardening = hardened(config)
+    clock = SystemClock()
     if not sys.stderr.isatty():
-        run_loop(once(load, advice, clock=clock, timeout=timeout))
+        run_loop(once(load, hardening, clock=clock, timeout=timeout))
         return
     from rich.console import Console
 
     console = Console(stderr=True)
     with console.status("reading the configuration") as status:
-        run_loop(once(load, advice, clock=clock, timeout=timeout, show=status.update))
+        run_loop(once(load, hardening, clock=clock, timeout=timeout, show=status.update))
     console.print("[green]✓[/] everything is rendered")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,7 +14,9 @@ from agent.config.load import Loaded, load
 from agent.config.report import Place, Unfit
 from agent.config.scalars import duration
 from agent.config.tree import Text
-from agent.rendering.templates import check_template, compile_template
+
+if TYPE_CHECKING:
+    from agent.hardening import Hardened
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -67,6 +68,8 @@ keep_leases_option = click.option(
 
 def loader(paths: tuple[Path, ...], *, on_this_host: bool = False) -> Callable[[], Loaded]:
     """A function that reads the configuration anew each time it is called."""
+    from agent.rendering.templates import check_template, compile_template
+
     return lambda: load(
         paths,
         check_template=check_template,
@@ -75,8 +78,25 @@ def loader(paths: tuple[Path, ...], *, on_this_host: bool = False) -> Callable[[
     )
 
 
+def hardened(
+    paths: tuple[Path, ...], *, is_parent: bool = False
+) -> tuple[Callable[[], Loaded], Hardened]:
+    """Harden this process as its configuration says, while it has one thread.
+
+    Also a function as of `loader`, whose first answer is what was read for that.
+    """
+    from agent.hardening import harden
+
+    load_anew = loader(paths)
+    first = [load_anew()]
+    done = harden(first[0].configuration, is_parent=is_parent)
+    return lambda: first.pop() if first else load_anew(), done
+
+
 def run_loop(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine on uvloop where it is installed; SIGTERM cancels it and exits with 143."""
+    import asyncio
+
     try:
         import uvloop
     except ImportError:
@@ -92,6 +112,8 @@ def run_loop(main: Coroutine[Any, Any, T]) -> T:
 
 async def _until_terminated(main: Coroutine[Any, Any, T]) -> T:
     """A command with an end of its own has an orderly one, too; a long-running one sees to it."""
+    import asyncio
+
     task = asyncio.current_task()
     assert task is not None  # noqa: S101
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)

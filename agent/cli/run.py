@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from agent.cli.options import config_option, keep_leases_option, loader, run_loop
+from agent.cli.options import config_option, hardened, keep_leases_option, run_loop
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -22,13 +22,14 @@ def command(config: tuple[Path, ...], child: tuple[str, ...], keep_leases: bool)
     """
     from agent.app.service import Service
     from agent.core.clock import SystemClock
-    from agent.hardening import harden
 
+    load, hardening = hardened(config, is_parent=True)
     service = Service(
-        loader(config),
+        load,
+        hardening,
         clock=SystemClock(),
         command=child,
         is_parent=True,
         keeps_leases=keep_leases,
     )
-    sys.exit(run_loop(service.run(harden())))
+    sys.exit(run_loop(service.run()))

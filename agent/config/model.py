@@ -40,6 +40,8 @@ from agent.config.bundle_model import (
     Validate,
     YamlCheck,
 )
+from agent.config.cache_model import Cache, CacheKey
+from agent.config.hardening_model import Hardening
 from agent.config.kinds import (
     CREDENTIAL,
     DURATION,
@@ -136,6 +138,7 @@ __all__ = [
     "FileOptions",
     "FormatFile",
     "Group",
+    "Hardening",
     "HostPort",
     "InlineFile",
     "JsonCheck",
@@ -305,28 +308,6 @@ class Log(Model, frozen=True):
     ] = "auto"
 
 
-class CacheKey(LocalKey, frozen=True):
-    """The key of the cache: exactly one of `file` and `passphrase_file`."""
-
-    previous: Annotated[
-        LocalKey | None, described("The key before: it still opens, and seals no more.")
-    ] = None
-
-
-class Cache(Model, frozen=True):
-    """The last known good of each secret, encrypted, for a start while the store is down."""
-
-    file: Annotated[Path, described("The encrypted file, in a directory that only we write to.")]
-    key: Annotated[CacheKey, described("What it is encrypted with.")]
-    max_age: Annotated[
-        Seconds, Meta(gt=0, description="A file that was written longer ago is not used.")
-    ] = 86400.0
-    head: Annotated[
-        Path | None,
-        described("The last writing's number, which tells an older copy; FILE.head when absent."),
-    ] = None
-
-
 class Configuration(Model, frozen=True):
     """What the agent does, whole: the sections of one file, or of several that are merged."""
 
@@ -344,6 +325,9 @@ class Configuration(Model, frozen=True):
     audit: Annotated[Audit | None, described("Who read what, and what changed.")] = None
     telemetry: Annotated[Telemetry | None, described("Metrics, health and status.")] = None
     log: Annotated[Log, described("The agent's own log.")] = Log()
+    hardening: Annotated[Hardening, described("What the agent does against its own misuse.")] = (
+        Hardening()
+    )
     shutdown_timeout: Annotated[
         Seconds, Meta(gt=0, description="Longest time for an orderly end, after the child's own.")
     ] = 30.0

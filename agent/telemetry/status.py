@@ -21,7 +21,8 @@ class Status:
     """Listens to events, and answers. `expect` says what a configuration asks for.
 
     `answered` has the answers of each listener by their status, counted there by the door itself:
-    thirty thousand events a second would cost more than the answers.
+    thirty thousand events a second would cost more than the answers. `hardening` is what `/status`
+    says of the process itself.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Status:
     ) -> None:
         self.stores: dict[str, StoreStanding] = {}
         self.bundles: dict[str, BundleStanding] = {}
+        self.hardening: dict[str, Any] = {}
         self.answered: defaultdict[str, Counter[int]] = defaultdict(Counter)
         self.ledger = ledger
         self._clock = clock
@@ -93,6 +95,7 @@ class Status:
             "stores": {name: self._store_json(each) for name, each in self.stores.items()},
             "secrets": {each.name: self._secret_json(each) for each in self.ledger.entries()},
             "bundles": {name: self._bundle_json(each) for name, each in self.bundles.items()},
+            "hardening": self.hardening,
         }
 
     def _store_json(self, store: StoreStanding) -> dict[str, Any]:

@@ -28,6 +28,16 @@ def needs_file(pattern: str, what: str) -> str:
     return str(found[0]) if found else _missing(what)
 
 
+def needs_landlock() -> None:
+    """A kernel that confines writes, for whoever runs the tests."""
+    from agent.hardening import landlock
+
+    try:
+        landlock.version()
+    except OSError as error:
+        _missing(f"a kernel with Landlock: {error.strerror}")
+
+
 def _missing(what: str) -> NoReturn:
     if os.environ.get("CI", "").lower() in ("1", "true"):
         pytest.fail(f"missing under CI: {what}", pytrace=False)

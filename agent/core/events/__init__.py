@@ -6,6 +6,7 @@ sentence for people; its fields are the structured form. `level` is a level of `
 
 from agent.core.events.agent import (
     Advice,
+    ProcessHardened,
     Ready,
     RefreshAsked,
     Reloaded,
@@ -127,6 +128,7 @@ __all__ = [
     "LoggedIn",
     "LoginFailed",
     "ProcessEnded",
+    "ProcessHardened",
     "ProcessSignalled",
     "ProcessStarted",
     "ProcessStopping",

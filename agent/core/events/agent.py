@@ -28,6 +28,18 @@ class Started(Event, frozen=True, kw_only=True):
         return f"leasehold {self.version}: {secrets}, {bundles}"
 
 
+class ProcessHardened(Event, frozen=True, kw_only=True):
+    """What protects the agent's own process; `missing` with the reason of each."""
+
+    in_force: list[str]
+    missing: list[str]
+
+    def __str__(self) -> str:
+        parts = [f"in force: {', '.join(self.in_force) or 'nothing'}"]
+        parts += [f"not {each}" for each in self.missing]
+        return f"hardening: {'; '.join(parts)}"
+
+
 class Ready(Event, frozen=True, kw_only=True):
     seconds: float
 

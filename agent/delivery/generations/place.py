@@ -19,7 +19,7 @@ ADVICE = {
     errno.EROFS: "{filesystem} is read-only there; mount it writable for the agent",
     errno.ENOENT: "went away meanwhile; it is made again with the next attempt",
     errno.ENOTDIR: "is a link or a file where a directory has to be; move it away",
-    errno.EACCES: "may not be accessed by the agent's user {user}; check owners and modes",
+    errno.EACCES: "may not be accessed by the agent's user {user}; check owners, modes, hardening",
 }
 
 _making = threading.Lock()

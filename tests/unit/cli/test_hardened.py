@@ -8,6 +8,7 @@ import pytest
 
 from agent import hardening
 from agent.cli import leasehold
+from agent.hardening import Hardened
 from tests.rig.local_store import local_store_in, made
 
 
@@ -16,11 +17,12 @@ def hardened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Grows with each call; this process is spared."""
     calls: list[str] = []
 
-    def harden() -> list[str]:
+    def harden(*_: object, **__: object) -> Hardened:
         calls.append("harden")
-        return []
+        return Hardened([])
 
     monkeypatch.setattr(hardening, "harden", harden)
+    monkeypatch.setattr(hardening, "harden_memory", harden)
     return calls
 
 

@@ -13,7 +13,7 @@ from tests.unit.config.conftest import LoadText, load_judged
 
 ROOT = Path(__file__).parents[3]
 DOCUMENT = ROOT / "docs" / "configuration.md"
-EXAMPLES = sorted((ROOT / "configs").glob("*.yaml"))
+EXAMPLES = sorted((ROOT / "configs").rglob("*.yaml"))
 ENVIRONMENT = {
     "CI_JOB_JWT": "a-jwt",
     "CREDENTIALS_DIRECTORY": "/run/credentials/leasehold.service",
@@ -36,7 +36,7 @@ def test_an_example_loads_and_lacks_only_what_is_on_its_host(path: Path) -> None
 
 
 def test_there_is_an_example_for_each_use() -> None:
-    names = {"sidecar", "vm", "run", "socket", "local", "once", "pki-nginx", "database", "ha"}
+    names = {"sidecar", "vm", "run", "socket", "local", "once", "nginx", "database", "ha"}
     assert names <= {path.stem for path in EXAMPLES}
     stores = [load_judged([path], ENVIRONMENT).configuration.stores for path in EXAMPLES]
     assert {type(store) for each in stores for store in each.values()} == {VaultStore, LocalStore}

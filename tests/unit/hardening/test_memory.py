@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from agent.hardening import CAP_IPC_LOCK
+from agent.hardening.memory import CAP_IPC_LOCK
 from tests.rig.needs import needs_root
 
 SCRIPT = """
 import array, ctypes, encodings.ascii, json, os, resource, subprocess, sys
-from agent.hardening import harden
+from agent.hardening import harden_memory
 libc = ctypes.CDLL(None)
 if len(sys.argv) > 1:
     limit, capabilities = int(sys.argv[1]), int(sys.argv[2])
@@ -28,7 +28,7 @@ if len(sys.argv) > 1:
     sets = array.array("I", [capabilities, capabilities, 0, 0, 0, 0])
     assert libc.capset(ctypes.c_void_p(header.buffer_info()[0]),
                        ctypes.c_void_p(sets.buffer_info()[0])) == 0
-advice = harden()
+advice = harden_memory().warnings
 memory_file = os.memfd_create("secret")
 os.write(memory_file, b"value")
 child = f"cat /proc/self/fd/{memory_file}; cat /proc/{os.getpid()}/fd/{memory_file} 2>/dev/null"

@@ -24,6 +24,8 @@ pytest_plugins = [
     "tests.rig.raft",
     "tests.rig.scene",
     "tests.rig.clustered",
+    "tests.rig.containers",
+    "tests.rig.pod",
     "tests.rig.doors",
 ]
 

@@ -34,8 +34,11 @@ def leasehold_at(folder: Path, telemetry: object, *arguments: str) -> tuple[int,
 
 
 @contextmanager
-def answering(folder: Path, answer: bytes) -> Iterator[dict[str, str]]:
-    """Something that listens at a socket and answers once, whatever it is asked."""
+def answering(
+    folder: Path, answer: bytes, requests: list[bytes] | None = None
+) -> Iterator[dict[str, str]]:
+    """Something that listens at a socket and answers once, whatever it is asked; `requests` gets
+    that."""
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(folder / "door.sock"))
         listening.listen()
@@ -44,14 +47,21 @@ def answering(folder: Path, answer: bytes) -> Iterator[dict[str, str]]:
             visitor, _ = listening.accept()
             with visitor:
                 asked = visitor.recv(65536)
-                while not asked.endswith(b"}"):
+                while not asked.endswith(b"}") and not is_whole(asked):
                     asked += visitor.recv(65536)
+                if requests is not None:
+                    requests.append(asked)
                 visitor.sendall(answer)
 
         thread = threading.Thread(target=serve)
         thread.start()
         yield {"socket": str(folder / "door.sock")}
         thread.join()
+
+
+def is_whole(asked: bytes) -> bool:
+    """Whether this is a GET; what else is asked here has a body."""
+    return asked.startswith(b"GET ") and asked.endswith(b"\r\n\r\n")
 
 
 def http(status: str, body: str, kind: str) -> bytes:

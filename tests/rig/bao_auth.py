@@ -184,6 +184,7 @@ class TokenReviews(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         status = self.server.cluster.review(review["spec"]["token"])  # type: ignore[attr-defined]
+        status["audiences"] = review["spec"].get("audiences", [])
         body = json.dumps({**review, "status": status}).encode()
         self.send_response(201)
         self.send_header("Content-Type", "application/json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -12,17 +13,21 @@ from tests.rig.processes import free_port
 
 
 class Valve:
-    """From a port of its own to `port` of this machine, in a thread of its own. Open at first."""
+    """From a port of its own to `port` of this machine, in a thread of its own. Open at first.
 
-    def __init__(self, port: int) -> None:
-        self.port = free_port()
+    `listening`: a socket that is bound already, wherever that is.
+    """
+
+    def __init__(self, port: int, listening: socket.socket | None = None) -> None:
+        self.port = listening.getsockname()[1] if listening else free_port()
         self.behind = port
         self._loop = asyncio.new_event_loop()
         self._open = asyncio.Event()
         self._open.set()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._server = self._run(asyncio.start_server(self._serve, "127.0.0.1", self.port))
+        where: Any = {"sock": listening} if listening else {"host": "127.0.0.1", "port": self.port}
+        self._server = self._run(asyncio.start_server(self._serve, **where))
 
     def shut(self) -> None:
         self._loop.call_soon_threadsafe(self._open.clear)

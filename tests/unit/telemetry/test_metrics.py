@@ -200,7 +200,7 @@ async def test_the_document_names_exactly_the_metrics_there_are(
     assert sorted(table) == sorted(there)
 
 
-async def test_the_document_uses_no_other_names_in_its_alerts(metrics: Metrics) -> None:
+async def test_the_document_uses_no_other_names(metrics: Metrics) -> None:
     body, _ = await metrics.scrape()
     text = DOCUMENT.read_text()
     there = {_documented(family) for family in families(body.decode())}

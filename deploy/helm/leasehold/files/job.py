@@ -1,0 +1,1 @@
+../../../kubernetes/overlays/job/job.py

@@ -20,7 +20,7 @@ from typing import Any
 
 KEPT, NEW, SLOW = 4, 2, 2
 PAUSE = 0.01
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 FAILURES = (OSError, ssl.SSLError, asyncio.IncompleteReadError, TimeoutError, ValueError)
@@ -41,23 +41,26 @@ class Client:
     async def keep(self) -> None:
         """Request after request on one connection, for as long as it lasts."""
         streams: Streams | None = None
-        while True:
-            is_new = streams is None
-            try:
-                async with asyncio.timeout(PATIENCE):
-                    streams = streams or await self._connected()
-                    await self._get(streams, "/")
-                self._counts["kept"] += not is_new
-            except Closed:
-                self._counts["reopened"] += 1
-                self._done(streams)
-                streams = None
-                continue
-            except FAILURES as error:
-                self._failed("kept", error)
-                self._done(streams)
-                streams = None
-            await asyncio.sleep(PAUSE)
+        try:
+            while True:
+                is_new = streams is None
+                try:
+                    async with asyncio.timeout(PATIENCE):
+                        streams = streams or await self._connected()
+                        await self._get(streams, "/")
+                    self._counts["kept"] += not is_new
+                except Closed:
+                    self._counts["reopened"] += 1
+                    self._done(streams)
+                    streams = None
+                    continue
+                except FAILURES as error:
+                    self._failed("kept", error)
+                    self._done(streams)
+                    streams = None
+                await asyncio.sleep(PAUSE)
+        finally:
+            self._done(streams)
 
     async def renew(self) -> None:
         """A connection for each request."""

@@ -14,7 +14,7 @@ SLOW_BYTES = 64 * 1024
 
 CONFIGURATION = """
 daemon off;
-user root;
+user {user};
 worker_processes 2;
 pid {folder}/nginx.pid;
 error_log stderr notice;
@@ -65,23 +65,25 @@ class Site:
 class Nginx:
     """Started once the files are there; reloads by SIGHUP to the process in `pid_file`."""
 
-    def __init__(self, folder: Path, *sites: Site) -> None:
+    def __init__(self, folder: Path, *sites: Site, servers: str = "", user: str = "root") -> None:
+        """`servers` are blocks beside those of the sites; `user` is whom its workers run as."""
         self._program = needs_program("nginx")
         needs_program("openssl")
         self._folder = folder
         self.pid_file = folder / "nginx.pid"
         (folder / "slow").write_bytes(b"x" * SLOW_BYTES)
-        servers = "".join(
+        servers += "".join(
             SERVER.format(port=each.port, certificate=each.certificate, key=each.key, folder=folder)
             for each in sites
         )
-        (folder / "nginx.conf").write_text(CONFIGURATION.format(folder=folder, servers=servers))
+        text = CONFIGURATION.format(folder=folder, servers=servers, user=user)
+        (folder / "nginx.conf").write_text(text)
         self._daemon: Daemon | None = None
 
     def start(self) -> None:
         command = [self._program, "-e", "stderr", "-c", str(self._folder / "nginx.conf")]
         self._daemon = Daemon(command, {"PATH": os.environ["PATH"]})
-        wait_until(self.pid_file.exists, within=10)
+        wait_until(self.pid_file.exists, within=60)
 
     def close(self) -> None:
         if self._daemon is not None:

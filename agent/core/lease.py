@@ -27,6 +27,13 @@ CAPPED_BELOW = 0.98
 """A renewal granted less than this share of the full duration was cut by a maximum."""
 
 
+CATCH_UP_SHARE = 0.6
+"""What fell due during an outage is asked for within this share of its interval."""
+
+LOOKS_APART = 3.0
+"""Seconds by which agents notice the end of an outage apart, the shortest one's too."""
+
+
 class Act(Enum):
     """What is to be done with a value when it is due."""
 
@@ -118,6 +125,39 @@ def due_with_parent(term: Term, policy: Policy, ends_at: float, since: float) ->
     replace_at = since + (left - room(left, policy)) * policy.draw
     own = due(term, policy)
     return own if own.at < replace_at else Due(replace_at, Act.REPLACE)
+
+
+class Absence(msgspec.Struct, frozen=True):
+    """The store could not be had from `began_at` to `ended_at`; `draw` in [0, 1) is a new lot."""
+
+    began_at: float
+    ended_at: float
+    draw: float
+
+    def followed_by(self, began_at: float, ended_at: float, draw: float) -> Absence:
+        """Another one; where it began before the first was made up for, both are one."""
+        made_up_at = self.ended_at + (self.ended_at - self.began_at)
+        return Absence(self.began_at if began_at < made_up_at else began_at, ended_at, draw)
+
+
+def made_up(planned: Due, absence: Absence, every: float, ends_at: float | None) -> Due:
+    """`planned`, put off if it came to pass while the store was away.
+
+    A fleet is behind with all that fell due since. It is made up for within the time that the
+    store was away, or `CATCH_UP_SHARE` of the interval `every` where that is shorter, so that the
+    store sees less than three times its usual load; and within a quarter of what is left of the
+    value that ends at `ends_at`. Less `LOOKS_APART`: a short outage puts nothing off.
+
+    >>> hour = Absence(began_at=1000, ended_at=4600, draw=0.5)
+    >>> made_up(Due(1200, Act.READ), hour, every=300, ends_at=None).at
+    4688.5
+    """
+    if planned.at > absence.ended_at:
+        return planned
+    within = min(absence.ended_at - absence.began_at, every * CATCH_UP_SHARE) - LOOKS_APART
+    if ends_at is not None:
+        within = min(within, (ends_at - absence.ended_at) / 4)
+    return planned if within <= 0 else replace(planned, at=absence.ended_at + within * absence.draw)
 
 
 def due_without_term(

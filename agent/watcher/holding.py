@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from random import random
+
 import msgspec
 from msgspec.structs import replace
 
 from agent.core.clock import Clock
+from agent.core.errors import Outage
 from agent.core.lease import (
+    Absence,
     Act,
     Due,
     Lease,
@@ -14,6 +18,7 @@ from agent.core.lease import (
     due,
     due_with_parent,
     due_without_term,
+    made_up,
     not_before,
 )
 from agent.core.secret import Reading
@@ -43,14 +48,27 @@ class Holding(msgspec.Struct, eq=False):
 class Outlook:
     """Looks at holdings with one store's, one policy's and the clock's eyes.
 
-    `is_written`: to ask for the value is a write, which makes a new one.
+    `is_written`: to ask for the value is a write, which makes a new one. `max_stale`: how long it
+    may be used without fresh proof.
     """
 
-    __slots__ = ("_clock", "_store", "is_written", "policy")
+    __slots__ = ("_absence", "_away_since", "_clock", "_store", "is_written", "max_stale", "policy")
 
     def __init__(self, store: Store, clock: Clock, policy: Policy) -> None:
         self._store, self._clock, self.policy = store, clock, policy
-        self.is_written = False
+        self.is_written, self.max_stale = False, float("inf")
+        self._away_since: float | None = None
+        self._absence: Absence | None = None
+
+    def look_again(self) -> None:
+        """The store may have gone, or may have come back."""
+        now, is_away = self._clock.now(), isinstance(self._store.trouble, Outage)
+        if is_away and self._away_since is None:
+            self._away_since = now
+        elif not is_away and self._away_since is not None:
+            began_at, before, draw = self._away_since, self._absence, random()  # noqa: S311
+            made = before.followed_by if before else Absence
+            self._absence, self._away_since = made(began_at, now, draw), None
 
     def arrived(self, reading: Reading, asked_at: float) -> Holding:
         """A value fresh from the store.
@@ -119,6 +137,7 @@ class Outlook:
             return not_before(Due(self._clock.now(), proof), asked_at)
         if reading.lease is not None:
             planned = self._due_lease(reading.lease, holding)
+            planned = self._made_up(planned, holding, reading.lease.term.full)
             return not_before(planned, asked_at, reading.lease.term.lasts)
         planned = due_without_term(
             holding.read_at,
@@ -126,6 +145,8 @@ class Outlook:
             read_again_after=reading.read_again_after,
             expires_at=self._certificate_end(reading),
         )
+        if not self._is_replaced(holding):
+            planned = self._made_up(planned, holding, self.policy.refresh_every)
         return not_before(planned, asked_at)
 
     def renewal_of_former(self, holding: Holding, lease: Lease) -> float | None:
@@ -135,6 +156,19 @@ class Outlook:
             return None
         planned = not_before(planned, lease.term.began_at, lease.term.lasts)
         return max(planned.at, holding.retry_at)
+
+    def _made_up(self, planned: Due, holding: Holding, every: float) -> Due:
+        """Not at once, where it fell due while the store was away; what is over can't wait."""
+        if self._absence is None or self.is_over(holding):
+            return planned
+        ends = [holding.proven_at + self.max_stale, self.expires_at(holding)]
+        ends_at = min(each for each in ends if each is not None)
+        return made_up(planned, self._absence, every, ends_at)
+
+    def _is_replaced(self, holding: Holding) -> bool:
+        """The store has said that there is another value by now."""
+        after = holding.reading.read_again_after
+        return after is not None and holding.read_at + after <= self._clock.now()
 
     def _due_lease(self, lease: Lease, holding: Holding) -> Due:
         now, parent = self._clock.now(), self._store.parent(lease)

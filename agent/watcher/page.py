@@ -65,7 +65,7 @@ class Page:
     def update(self, spec: SecretEntry, policy: Policy) -> None:
         """Another policy for the same place."""
         self._spec, self.outlook.policy = spec, policy
-        self.outlook.is_written = spec.data is not None
+        self.outlook.is_written, self.outlook.max_stale = spec.data is not None, spec.max_stale
         self.former.is_revoking = spec.revoke == "on_retire"
 
     # --- what the store says ------------------------------------------------------------------

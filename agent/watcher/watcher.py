@@ -113,6 +113,7 @@ class Watcher:
 
     def look_again(self) -> None:
         """Something that this watcher reckons with has changed."""
+        self._page.outlook.look_again()
         self._page.expire()
         self._wake.set()
         self._page.former.look_again()

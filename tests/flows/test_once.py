@@ -185,7 +185,7 @@ async def test_told_to_end_it_gives_back_what_it_had(
     once = await leasehold(both(scene, made), "once")
     await once.event("secret_read", secret="db")
     once.send(number)
-    done = await once.wait(within=5)
+    done = await once.wait(within=15)
     assert done.code == 128 + number
     assert "Traceback" not in done.err
     assert not made.leases() and not scene.tokens()

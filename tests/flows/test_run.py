@@ -222,7 +222,7 @@ async def test_told_to_end_while_it_waits_it_ends(
     scene.proxy.fault(DENIED, path(scene.kv.api("app")))
     run = await leasehold(parent(scene, child), "run")
     await run.event("secret_stale")
-    assert (await run.stop(within=5)).code == 143
+    assert (await run.stop(within=15)).code == 143
     assert not child.life() and not scene.tokens()
 
 
@@ -324,5 +324,5 @@ async def test_asked_twice_it_ends_at_once_and_takes_the_child_with_it(
     run.send(signal.SIGTERM)
     await run.event("process_stopping")
     run.send(signal.SIGTERM)
-    assert (await run.wait(within=5)).code == -signal.SIGTERM
+    assert (await run.wait(within=15)).code == -signal.SIGTERM
     await eventually(lambda: not Path(f"/proc/{started['pid']}").exists())

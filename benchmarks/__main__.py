@@ -35,6 +35,10 @@ def all_measures(place: Ground, peers: dict[str, Peer], runs: int) -> dict[str, 
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["fleet"]:
+        from benchmarks.fleet.__main__ import main as fleet  # late: simulated, and of no other use
+
+        return fleet(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("measures", nargs="*", help="names of measures; without any, all")
     parser.add_argument("--runs", type=int, default=5)

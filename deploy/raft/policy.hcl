@@ -1,0 +1,3 @@
+# All that the agent of the example needs beyond the default policy.
+path "secret/data/app" { capabilities = ["read"] }
+path "sys/leases/revoke" { capabilities = ["update"] }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,8 +18,8 @@ def needs_root() -> None:
 
 
 def needs_program(name: str) -> str:
-    """The path of a program."""
-    path = shutil.which(name)
+    """The path of a program: the system's, or one that came with a package of Python's."""
+    path = shutil.which(name) or shutil.which(name, path=Path(sys.executable).parent)
     return path or _missing(f"the program {name}")
 
 

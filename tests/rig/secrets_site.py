@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from agent.api.access import Rules
@@ -14,7 +15,7 @@ from agent.api.caller import Caller
 from agent.api.http import HttpServer, Request
 from agent.api.secrets import Bundles, BundleState, SecretsDoor, Word
 from agent.config.listener_model import ApiRule
-from agent.core.clock import Clock
+from agent.core.clock import Clock, SystemClock
 from agent.core.secret import Field, Reading, Secret
 from agent.ledger import Ledger
 from tests.rig.clock import JumpClock
@@ -187,3 +188,17 @@ async def secrets_site(clock: Clock | None = None) -> AsyncIterator[SecretsSite]
             assert not site.defects, site.defects
         finally:
             await site.close()
+
+
+@asynccontextmanager
+async def served(place: Path) -> AsyncIterator[SecretsSite]:
+    """The door at its socket; at the end all who are connected are cut off."""
+    loop = asyncio.get_running_loop()
+    async with secrets_site(SystemClock()) as site:
+        server = await loop.create_unix_server(lambda: site.server(APP), place)
+        try:
+            yield site
+        finally:
+            server.close()
+            for connection in list(site.server.connections):
+                connection.give_up()

@@ -10,6 +10,7 @@ import pytest
 from tests.rig import apps
 from tests.rig.agent import Start
 from tests.rig.needs import needs_program, needs_root
+from tests.rig.orders import Orders, orders
 
 
 @pytest.fixture
@@ -22,3 +23,10 @@ def host(
     page = request.path.stem.removeprefix("test_")
     with apps.host(page, memory_directory, leasehold) as made:
         yield made
+
+
+@pytest.fixture
+def shop(host: apps.Host) -> Iterator[Orders]:
+    """The shop of the page: its database, its vault, its account."""
+    with orders(host) as shop:
+        yield shop

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.rig.apps import Host
 from tests.rig.needs import needs_file, needs_program
-from tests.rig.orders import Orders, orders
+from tests.rig.orders import Orders
 
 PG = "/var/tmp/leasehold-tools/node-example/node_modules/pg/package.json"
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture
-def shop(host: Host) -> Iterator[Orders]:
-    with orders(host) as shop:
-        yield shop
 
 
 def installed(host: Host) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,16 +12,10 @@ from aiohttp import ClientSession
 from tests.rig.agent import ROOT, Leasehold
 from tests.rig.apps import PATIENCE, Host
 from tests.rig.http_load import Counts
-from tests.rig.orders import Orders, orders
+from tests.rig.orders import Orders
 from tests.rig.processes import Daemon
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture
-def shop(host: Host) -> Iterator[Orders]:
-    with orders(host) as shop:
-        yield shop
 
 
 def installed(host: Host) -> Path:

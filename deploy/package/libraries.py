@@ -10,9 +10,11 @@ from pathlib import Path
 
 UNUSED = (
     *("__pycache__", "*.a", "*.c", "*.h", "*.pxd", "*.pyi", "*.pyx", "*.hash"),
+    *("RECORD", "direct_url.json"),
     *("pygments", "pygments-*", "markdown_it", "markdown_it_py-*", "mdurl", "mdurl-*"),
 )
-"""The last line is what rich wants for source code and Markdown; leasehold shows neither."""
+"""What pip notes of the folder that it worked in, which is another each time; and what rich wants
+for source code and Markdown, of which leasehold shows neither."""
 
 HASHED = ("--require-hashes", "--only-binary", ":all:")
 

@@ -167,3 +167,7 @@ def test_it_is_one_small_file_that_lintian_finds_no_error_in(deb: Path) -> None:
         timeout=600,
     )
     assert checked.returncode == 0, checked.stdout
+
+
+def test_made_again_it_is_the_same_byte_by_byte(deb: Path, tmp_path: Path) -> None:
+    assert make_deb(tmp_path, "1").read_bytes() == deb.read_bytes()

@@ -53,7 +53,7 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     bundle = Path(os.environ.get("BUNDLE", "/run/leasehold/orders"))
     follower = Follower(engine, Client(), "database", bundle, proof="SELECT 1 FROM orders")
-    threading.Thread(target=follower.run, daemon=True).start()
     host, _, port = os.environ.get("LISTEN", "127.0.0.1:8000").rpartition(":")
     with ThreadingHTTPServer((host, int(port)), Orders) as server:
+        threading.Thread(target=follower.run, daemon=True).start()
         server.serve_forever()

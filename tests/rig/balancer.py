@@ -35,6 +35,7 @@ class Balancer:
             yield self
         finally:
             server.close()
+            await asyncio.sleep(0)  # for those that were let in just now
             for task in self._open.copy():
                 task.cancel()
             if self._open:
@@ -47,8 +48,10 @@ class Balancer:
         try:
             if (node := await self._next()) is not None:
                 far_reader, far_writer = await asyncio.open_connection("127.0.0.1", node.port)
-                await _until_one_ends(_pump(reader, far_writer), _pump(far_reader, writer))
-                far_writer.transport.abort()
+                try:
+                    await _until_one_ends(_pump(reader, far_writer), _pump(far_reader, writer))
+                finally:
+                    far_writer.transport.abort()
         except (OSError, asyncio.CancelledError):
             pass
         finally:

@@ -16,12 +16,10 @@ from msgspec import Meta
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The base of all sections: immutable, compared by value, unknown keys refused.
 
-    `exactly_one`: of each group of keys one must be there, and no second one. `not_yet`: keys of
-    the contract that this version can't do.
+    `exactly_one`: of each group of keys one must be there, and no second one.
     """
 
     exactly_one: ClassVar[tuple[tuple[str, ...], ...]] = ()
-    not_yet: ClassVar[tuple[str, ...]] = ()
 
 
 class Kind(msgspec.Struct, frozen=True, eq=False):
@@ -36,7 +34,7 @@ class Kind(msgspec.Struct, frozen=True, eq=False):
 
 
 class NotYet(msgspec.Struct, frozen=True):
-    """On a union: its tags or keys that belong to the contract and can't be had yet."""
+    """On a union: its tags that belong to the contract and can't be had yet."""
 
     names: tuple[str, ...]
 

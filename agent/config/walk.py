@@ -214,9 +214,6 @@ class Walk(msgspec.Struct):
             both = " and ".join(map(quoted, told))
             text = f"{both} exclude each other; permitted: one of {listed(sections)}"
             return self._refused(node, path, text)
-        for key in shape.not_yet:
-            if key in node.entries:
-                return self._refused(node.entries[key], (*path, key), NOT_YET)
         near = [(key, name) for key in node.entries if (name := nearest(key, sections))]
         hint = f"; did {quoted(near[0][0])} mean {quoted(near[0][1])}?" if near else ""
         return self._refused(node, path, f"needs one of the keys {listed(sections)}{hint}")
@@ -239,11 +236,7 @@ class Walk(msgspec.Struct):
         return {key: self._anything(each, (*path, key)) for key, each in node.entries.items()}
 
     def _unknown(self, model: type[Model], key: str, node: Node, path: KeyPath) -> None:
-        if key == model.__struct_config__.tag_field:
-            return
-        if key in model.not_yet:
-            self.report.problem(node.place, (*path, key), NOT_YET)
-        else:
+        if key != model.__struct_config__.tag_field:
             self.report.unknown_key(node.place, path, key, _keys(model))
 
     def _require(

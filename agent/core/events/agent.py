@@ -35,9 +35,8 @@ class ProcessHardened(Event, frozen=True, kw_only=True):
     missing: list[str]
 
     def __str__(self) -> str:
-        parts = [f"in force: {', '.join(self.in_force) or 'nothing'}"]
-        parts += [f"not {each}" for each in self.missing]
-        return f"hardening: {'; '.join(parts)}"
+        text = f"hardening: in force: {', '.join(self.in_force) or 'nothing'}"
+        return f"{text}; not in force: {'; '.join(self.missing)}" if self.missing else text
 
 
 class Ready(Event, frozen=True, kw_only=True):

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
 from tests.rig.needs import needs_file, needs_root
-from tests.rig.processes import Daemon, free_port
+from tests.rig.processes import Daemon, free_port, running
 
 USER = "postgres"
 HBA = "hostssl all all 127.0.0.1/32 trust\n"
@@ -37,13 +35,8 @@ class TlsPostgres:
             file.write(own + settings)
         (folder / "pg_hba.conf").write_text(HBA)
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        daemon = await asyncio.to_thread(self._start)
-        try:
-            yield
-        finally:
-            await asyncio.to_thread(daemon.end, signal.SIGINT)
+    def running(self) -> AbstractAsyncContextManager[None]:
+        return running(self._start, signal.SIGINT)
 
     def _start(self) -> Daemon:
         daemon = Daemon(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import signal
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 PR_SET_PDEATHSIG = 1
 
@@ -95,3 +97,13 @@ class Daemon:
                     self._more.notify_all()
         with self._more:
             self._more.notify_all()
+
+
+@asynccontextmanager
+async def running(start: Callable[[], Daemon], end: signal.Signals) -> AsyncIterator[None]:
+    """While entered, what `start` has started runs; it is ended by that signal."""
+    daemon = await asyncio.to_thread(start)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(daemon.end, end)

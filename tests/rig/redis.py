@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from tests.rig.needs import needs_program, needs_root
-from tests.rig.processes import Daemon, free_port
+from tests.rig.processes import Daemon, free_port, running
 
 USER = "redis"
 
@@ -30,13 +29,8 @@ class Redis:
         own = f"bind 127.0.0.1\nport {self.port}\ndir {folder}\nsave ''\n"
         (folder / "redis.conf").write_text(own + settings)
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        daemon = await asyncio.to_thread(self._start)
-        try:
-            yield
-        finally:
-            await asyncio.to_thread(daemon.end, signal.SIGTERM)
+    def running(self) -> AbstractAsyncContextManager[None]:
+        return running(self._start, signal.SIGTERM)
 
     def _start(self) -> Daemon:
         as_user = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--init-groups"]
